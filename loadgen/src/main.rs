@@ -1,0 +1,3 @@
+//! Load generator for any Gearman server.
+
+fn main() {}
