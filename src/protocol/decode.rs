@@ -206,13 +206,16 @@ mod tests {
 
     #[test]
     fn last_argument_without_data_keeps_its_nul_bytes() {
-        assert_eq!(binary(&raw(14, b"H:x:1\0")).args[0], b"H:x:1\0");
-        assert_eq!(binary(&raw(23, b"f\0\0\0\x01\0")).args[1], b"\0\0\x01\0");
+        let fail = raw(14, b"H:x:1\0");
+        assert_eq!(binary(&fail).args[0], b"H:x:1\0");
+        let timeout = raw(23, b"f\0\0\0\x01\0");
+        assert_eq!(binary(&timeout).args[1], b"\0\0\x01\0");
     }
 
     #[test]
     fn body_of_a_command_without_arguments_is_thrown_away() {
-        let packet = binary(&raw(9, b"abc"));
+        let grab = raw(9, b"abc");
+        let packet = binary(&grab);
         assert_eq!((packet.command, packet.data), (Command::GrabJob, &b""[..]));
     }
 
