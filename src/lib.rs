@@ -5,3 +5,5 @@ pub mod protocol;
 pub mod queue;
 #[cfg(feature = "server")]
 pub mod shard;
+#[cfg(feature = "server")]
+pub mod server;

@@ -1,0 +1,3 @@
+//! The server around the shards: listeners, threads, start and stop.
+
+pub mod log;
