@@ -1,7 +1,353 @@
 //! Jobs and where they wait: functions, priorities, the unique index.
 //!
-//! Knows nothing of packets, connections' roles or shards.
+//! A [`Queue`] holds all jobs of one shard. It knows in which order they are
+//! served and which of them are the same; it knows nothing of packets,
+//! connections' roles or other shards, and it is told the time.
+//!
+//! Kept at all times: a job is in exactly one [`State`]; a job that can be
+//! coalesced with is in the unique index, a dead one never; the counters of a
+//! function equal its jobs.
 
 pub mod body;
+pub mod function;
 pub mod job;
+pub mod lane;
 pub mod name;
+pub mod slab;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use body::Body;
+use function::Functions;
+use job::{Clients, Job, Party, Priority, Running, Standing, State};
+use slab::Slab;
+
+/// What a table of this size or below is not shrunk from.
+const TABLE_KEPT: usize = 1024;
+
+/// Bookkeeping of one job outside its body: its entry, its places in the two
+/// tables and the head of its body's allocation. For the memory ceiling.
+const JOB_OVERHEAD_BYTES: usize = size_of::<Job>() + 48;
+
+/// What is needed to add a job.
+#[derive(Debug)]
+pub struct NewJob {
+    /// Index of the function.
+    pub function: u32,
+    /// The number for its handle.
+    pub number: u64,
+    /// Unique, reducer and workload.
+    pub body: Body,
+    /// Length of the unique in `body`.
+    pub unique_bytes: u16,
+    /// Length of the reducer behind it.
+    pub reducer_bytes: u16,
+    /// Its lane.
+    pub priority: Priority,
+    /// Foreground or background.
+    pub standing: Standing,
+    /// Unix seconds before which it is not run; 0 for at once.
+    pub not_before_s: u64,
+}
+
+/// All jobs of one shard.
+#[derive(Default)]
+pub struct Queue {
+    /// The functions.
+    pub functions: Functions,
+    jobs: Slab<Job>,
+    by_number: HashTable<u32>,
+    by_unique: HashTable<u32>,
+    /// Seeded at random: uniques are chosen by peers.
+    hasher: DefaultHashBuilder,
+    /// (due time, sequence) of jobs that are not runnable yet.
+    scheduled: BTreeMap<(u64, u64), u32>,
+    /// (deadline, job) of running jobs that have a deadline.
+    deadlines: BTreeSet<(u64, u32)>,
+    sequence: u64,
+    body_bytes: usize,
+}
+
+impl Queue {
+    /// How many jobs there are, in any state.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// About how many bytes the jobs take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.body_bytes + self.jobs.len() * JOB_OVERHEAD_BYTES
+    }
+
+    /// The job with this number.
+    #[must_use]
+    pub fn find(&self, number: u64) -> Option<u32> {
+        self.by_number.find(mix(number), |&at| self.jobs[at].number == number).copied()
+    }
+
+    /// The job under an index that this queue has given out.
+    #[must_use]
+    pub fn job(&self, at: u32) -> &Job {
+        &self.jobs[at]
+    }
+
+    /// The clients of a job, to add or remove some.
+    pub fn clients_mut(&mut self, at: u32) -> &mut Clients {
+        &mut self.jobs[at].clients
+    }
+
+    /// All jobs, oldest number first within what memory order allows: in no
+    /// promised order.
+    pub fn iter(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.iter().map(|(_, job)| job)
+    }
+
+    /// The job that a submit with this unique and workload joins
+    /// (gearmand-spec.md, section 5.1).
+    #[must_use]
+    pub fn find_same(&self, function: u32, unique: &[u8], workload: &[u8]) -> Option<u32> {
+        let key = unique_key(unique, workload)?;
+        let hash = self.unique_hash(function, key);
+        let same = |&at: &u32| {
+            let job = &self.jobs[at];
+            job.function == function
+                && job.unique_hash == hash
+                && if unique == b"-" { job.workload() == workload } else { job.unique() == unique }
+        };
+        self.by_unique.find(spread(hash), same).copied()
+    }
+
+    /// The newest job with this unique, whatever its function.
+    #[must_use]
+    pub fn find_unique(&self, unique: &[u8]) -> Option<u32> {
+        // The index is by function too, so that one unique in many functions
+        // cannot slow submits down; this rare question tries every function.
+        let with_jobs = self.functions.iter().filter(|(_, function)| function.total() > 0);
+        let found = with_jobs.filter_map(|(at, _)| self.find_same(at, unique, b""));
+        found.max_by_key(|&at| self.jobs[at].number)
+    }
+
+    /// Adds a job: scheduled when its time is still to come, else to the tail
+    /// of its lane.
+    pub fn add(&mut self, new: NewJob, now_s: u64) -> u32 {
+        let workload_at = usize::from(new.unique_bytes) + usize::from(new.reducer_bytes);
+        let unique = &new.body[..usize::from(new.unique_bytes)];
+        let key = unique_key(unique, &new.body[workload_at..]);
+        let unique_hash = key.map_or(0, |key| self.unique_hash(new.function, key));
+        let filed = key.is_some();
+        self.sequence += 1;
+        self.body_bytes += new.body.len();
+        let at = self.jobs.insert(Job {
+            number: new.number,
+            sequence: self.sequence,
+            body: new.body,
+            state: State::Placed,
+            clients: Clients::None,
+            function: new.function,
+            unique_hash,
+            losses: 0,
+            unique_bytes: new.unique_bytes,
+            reducer_bytes: new.reducer_bytes,
+            priority: new.priority,
+            standing: new.standing,
+        });
+        let jobs = &self.jobs;
+        self.by_number.insert_unique(mix(new.number), at, |&at| mix(jobs[at].number));
+        if filed {
+            self.by_unique.insert_unique(spread(unique_hash), at, |&at| spread(jobs[at].unique_hash));
+        }
+        let function = &mut self.functions[new.function];
+        function.waiting[new.priority.index()] += 1;
+        if new.not_before_s > now_s {
+            self.jobs[at].state = State::Scheduled { due_s: new.not_before_s };
+            self.scheduled.insert((new.not_before_s, self.sequence), at);
+        } else {
+            function.lanes[new.priority.index()].append(&mut self.jobs, at);
+        }
+        at
+    }
+
+    /// Gives the next job of a function and priority to a worker.
+    pub fn take(&mut self, function: u32, priority: Priority, worker: Party, deadline_us: u64) -> Option<u32> {
+        let entry = &mut self.functions[function];
+        let at = entry.first(priority, &self.jobs)?;
+        entry.lanes[priority.index()].remove(&mut self.jobs, at);
+        entry.waiting[priority.index()] -= 1;
+        entry.running += 1;
+        self.jobs[at].state = State::Running(Running { worker, deadline_us, numerator: 0, denominator: 0 });
+        if deadline_us != u64::MAX {
+            self.deadlines.insert((deadline_us, at));
+        }
+        Some(at)
+    }
+
+    /// Remembers a job's progress while it runs.
+    pub fn set_progress(&mut self, at: u32, numerator: u32, denominator: u32) {
+        if let State::Running(running) = &mut self.jobs[at].state {
+            (running.numerator, running.denominator) = (numerator, denominator);
+        }
+    }
+
+    /// Puts a running job to the tail of its lane, one loss the more.
+    pub fn requeue(&mut self, at: u32) {
+        self.stop_running(at);
+        self.sequence += 1;
+        let job = &mut self.jobs[at];
+        job.losses = job.losses.saturating_add(1);
+        job.sequence = self.sequence;
+        let (function, lane) = (job.function, job.priority.index());
+        self.functions[function].waiting[lane] += 1;
+        self.functions[function].lanes[lane].append(&mut self.jobs, at);
+    }
+
+    /// Puts a running job back to where it was taken from: no worker saw it.
+    pub fn restore(&mut self, at: u32) {
+        self.stop_running(at);
+        let (function, lane) = (self.jobs[at].function, self.jobs[at].priority.index());
+        self.functions[function].waiting[lane] += 1;
+        self.functions[function].lanes[lane].place(&mut self.jobs, at);
+    }
+
+    /// From now on nothing coalesces with this running job, nobody is told
+    /// of it, and it is not run again.
+    pub fn kill_running(&mut self, at: u32) {
+        self.unfile(at);
+        let job = &mut self.jobs[at];
+        debug_assert!(job.running().is_some(), "a job that waits is removed instead");
+        job.standing = Standing::Dead;
+        job.clients = Clients::None;
+    }
+
+    /// A background submit joined: the job is run even if nobody waits.
+    pub fn make_background(&mut self, at: u32) {
+        self.jobs[at].standing = Standing::Background;
+    }
+
+    /// Takes a job out, in whatever state it is.
+    pub fn remove(&mut self, at: u32) -> Job {
+        self.unfile(at);
+        let job = &self.jobs[at];
+        let (function, lane) = (job.function, job.priority.index());
+        match job.state {
+            State::Running(_) => self.stop_running(at),
+            State::Scheduled { due_s } => {
+                self.scheduled.remove(&(due_s, job.sequence));
+                self.functions[function].waiting[lane] -= 1;
+            }
+            State::Queued { .. } | State::Placed => {
+                self.functions[function].lanes[lane].remove(&mut self.jobs, at);
+                self.functions[function].waiting[lane] -= 1;
+            }
+        }
+        let number = self.jobs[at].number;
+        if let Ok(entry) = self.by_number.find_entry(mix(number), |&other| other == at) {
+            entry.remove();
+        }
+        let job = self.jobs.remove(at).expect("the index names a job");
+        self.body_bytes -= job.body.len();
+        let jobs = &self.jobs;
+        shrink(&mut self.by_number, |&at| mix(jobs[at].number));
+        shrink(&mut self.by_unique, |&at| spread(jobs[at].unique_hash));
+        job
+    }
+
+    /// Unix seconds at which the next scheduled job falls due.
+    #[must_use]
+    pub fn next_due_s(&self) -> Option<u64> {
+        self.scheduled.first_key_value().map(|(&(due_s, _), _)| due_s)
+    }
+
+    /// Makes one job runnable whose time has come, at the place that its age
+    /// gives it, and tells its function.
+    pub fn release_due(&mut self, now_s: u64) -> Option<u32> {
+        let entry = self.scheduled.first_entry()?;
+        if entry.key().0 > now_s {
+            return None;
+        }
+        let at = entry.remove();
+        let (function, lane) = (self.jobs[at].function, self.jobs[at].priority.index());
+        self.functions[function].lanes[lane].place(&mut self.jobs, at);
+        Some(function)
+    }
+
+    /// Monotonic microseconds at which the next running job is out of time.
+    #[must_use]
+    pub fn next_deadline_us(&self) -> Option<u64> {
+        self.deadlines.first().map(|&(deadline_us, _)| deadline_us)
+    }
+
+    /// A running job that is out of time. It stays where it is.
+    #[must_use]
+    pub fn overdue(&self, now_us: u64) -> Option<u32> {
+        self.deadlines.first().filter(|&&(deadline_us, _)| deadline_us <= now_us).map(|&(_, at)| at)
+    }
+
+    /// All waiting jobs of a function, in no promised order. Looks at every
+    /// job of the shard.
+    #[must_use]
+    pub fn jobs_of(&self, function: u32) -> Vec<u32> {
+        self.jobs.iter().filter(|(_, job)| job.function == function).map(|(at, _)| at).collect()
+    }
+
+    fn stop_running(&mut self, at: u32) {
+        let job = &self.jobs[at];
+        let State::Running(running) = job.state else { unreachable!("only a running job is stopped") };
+        if running.deadline_us != u64::MAX {
+            self.deadlines.remove(&(running.deadline_us, at));
+        }
+        self.functions[job.function].running -= 1;
+    }
+
+    fn unfile(&mut self, at: u32) {
+        let job = &self.jobs[at];
+        if job.standing == Standing::Dead || unique_key(job.unique(), job.workload()).is_none() {
+            return;
+        }
+        if let Ok(entry) = self.by_unique.find_entry(spread(job.unique_hash), |&other| other == at) {
+            entry.remove();
+        }
+    }
+
+    fn unique_hash(&self, function: u32, key: &[u8]) -> u32 {
+        let hash = self.hasher.hash_one((function, key));
+        (hash ^ hash >> 32) as u32
+    }
+}
+
+/// What a submit is filed under: its unique, or for `-` its workload. `None`
+/// when it never coalesces.
+fn unique_key<'a>(unique: &'a [u8], workload: &'a [u8]) -> Option<&'a [u8]> {
+    let key = if unique == b"-" { workload } else { unique };
+    (!key.is_empty()).then_some(key)
+}
+
+/// Spreads a job number over all bits: tables use both ends of a hash.
+fn mix(number: u64) -> u64 {
+    let wide = u128::from(number) * 0x9e37_79b9_7f4a_7c15;
+    (wide >> 64) as u64 ^ wide as u64
+}
+
+fn spread(hash: u32) -> u64 {
+    mix(u64::from(hash))
+}
+
+/// Gives back most of a table that has become nearly empty.
+fn shrink(table: &mut HashTable<u32>, hasher: impl Fn(&u32) -> u64) {
+    if table.capacity() > TABLE_KEPT && table.len() < table.capacity() / 8 {
+        table.shrink_to(table.len() * 2, hasher);
+    }
+}
+
+#[cfg(test)]
+mod tests;
