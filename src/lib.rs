@@ -4,6 +4,6 @@ pub mod protocol;
 #[cfg(feature = "server")]
 pub mod queue;
 #[cfg(feature = "server")]
-pub mod shard;
-#[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "server")]
+pub mod shard;

@@ -5,6 +5,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Debian's name for this machine's architecture.
+pub const TRIPLET: &str =
+    if cfg!(target_arch = "aarch64") { "aarch64-linux-gnu" } else { "x86_64-linux-gnu" };
+
 /// The unpacked packages.
 #[derive(Clone, Debug)]
 pub struct Peers {
@@ -28,10 +32,16 @@ impl Peers {
         self.root.join(inside)
     }
 
+    /// Where the unpacked libraries are, for `LD_LIBRARY_PATH`.
+    pub fn library_path(&self) -> OsString {
+        let directories = ["usr/lib", "lib"].map(|parent| self.path(parent).join(TRIPLET));
+        std::env::join_paths(directories).expect("the path to target/peers holds no colon")
+    }
+
     /// A command that runs with the unpacked libraries.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
-        command.env("LD_LIBRARY_PATH", self.path("usr/lib/x86_64-linux-gnu"));
+        command.env("LD_LIBRARY_PATH", self.library_path());
         command
     }
 
@@ -62,14 +72,14 @@ impl Peers {
     /// Perl with `Gearman::Client` and `Gearman::Worker`.
     pub fn perl(&self) -> Command {
         let mut command = self.command("/usr/bin/perl");
+        let libraries = self.path("usr/lib").join(TRIPLET);
         let directories = [
-            "usr/share/perl5",
-            "usr/lib/x86_64-linux-gnu/perl5/5.36",
-            "usr/share/perl/5.36",
-            "usr/lib/x86_64-linux-gnu/perl/5.36",
+            self.path("usr/share/perl5"),
+            libraries.join("perl5/5.36"),
+            self.path("usr/share/perl/5.36"),
+            libraries.join("perl/5.36"),
         ];
-        let joined = std::env::join_paths(directories.map(|directory| self.path(directory)))
-            .expect("the path to target/peers holds no colon");
+        let joined = std::env::join_paths(directories).expect("the path to target/peers holds no colon");
         command.env("PERL5LIB", joined);
         command
     }

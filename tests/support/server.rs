@@ -88,7 +88,7 @@ impl Server {
             Kind::Gearmand => {
                 let peers = Peers::require();
                 let mut command = Command::new(peers.path("usr/sbin/gearmand"));
-                command.env_clear().env("LD_LIBRARY_PATH", peers.path("usr/lib/x86_64-linux-gnu"));
+                command.env_clear().env("LD_LIBRARY_PATH", peers.library_path());
                 command
             }
         };
