@@ -1,3 +1,41 @@
-//! Load generator for any Gearman server.
+//! A load generator for any Gearman server.
+//!
+//! `options` says what to do, a `scenario` does it with a `fleet` of clients
+//! and workers, and the `report` tells what came of it. The generator knows
+//! the protocol and nothing of any particular server.
 
-fn main() {}
+mod client;
+mod connection;
+mod crew;
+mod fleet;
+mod ledger;
+mod options;
+mod payload;
+mod process;
+mod progress;
+mod report;
+mod role;
+mod run;
+mod scenario;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::options::Options;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match scenario::run(&options).and_then(|report| {
+        report.print(options.json())?;
+        Ok(report.passed())
+    }) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("gearshard-loadgen: {}", error.0);
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! A client: keeps a number of jobs in flight until the quota is used up.
+//!
+//! JOB_CREATED names no request, so answers to submits are matched in order. A
+//! result carries its job's payload and with it the job's slot here.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use gearshard::protocol::packet::{Command, Packet};
+
+use crate::ledger::Fault;
+use crate::payload::{Damage, Stamp};
+use crate::progress::Unit;
+use crate::role::{Order, Role, Turn};
+
+/// How jobs are submitted, and when they count as done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Done with WORK_COMPLETE.
+    Foreground,
+    /// Done with JOB_CREATED.
+    Background,
+}
+
+enum Slot {
+    Free,
+    Submitted { number: u64, at: Instant },
+    Created { number: u64, at: Instant, handle: Vec<u8> },
+}
+
+/// A closed-loop client.
+pub(crate) struct Client {
+    mode: Mode,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// Slots whose JOB_CREATED has not come, in order of submission.
+    uncreated: VecDeque<u32>,
+    /// Handle buffers to use again.
+    spare: Vec<Vec<u8>>,
+}
+
+impl Client {
+    /// A client that keeps `in_flight` jobs going.
+    pub(crate) fn new(mode: Mode, in_flight: u32) -> Self {
+        Self {
+            mode,
+            slots: (0..in_flight).map(|_| Slot::Free).collect(),
+            free: (0..in_flight).rev().collect(),
+            uncreated: VecDeque::new(),
+            spare: Vec::new(),
+        }
+    }
+
+    fn submit_what_may_be(&mut self, turn: &mut Turn<'_>) {
+        while let Some(&slot) = self.free.last() {
+            let Some(number) = turn.run.quota.take() else { return };
+            self.free.pop();
+            let command = match self.mode {
+                Mode::Foreground => Command::SubmitJob,
+                Mode::Background => Command::SubmitJobBg,
+            };
+            let run = turn.run;
+            let unique = run.unique_of(number);
+            let args = [run.function_of(number), unique.as_bytes()];
+            turn.send_payload(command, &args, Stamp { number, slot });
+            self.slots[slot as usize] = Slot::Submitted { number, at: turn.now };
+            self.uncreated.push_back(slot);
+        }
+    }
+
+    fn created(&mut self, turn: &mut Turn<'_>, handle: &[u8]) {
+        let Some(slot) = self.uncreated.pop_front() else {
+            return turn.run.ledger.fault(Fault::unexpected, 1);
+        };
+        turn.tally.count(Unit::Accepted);
+        let Slot::Submitted { number, at } = self.slots[slot as usize] else {
+            unreachable!("a slot stays submitted while it waits for JOB_CREATED");
+        };
+        match self.mode {
+            Mode::Background => {
+                turn.tally.took(at, turn.now);
+                self.release(slot);
+                self.submit_what_may_be(turn);
+            }
+            Mode::Foreground => {
+                let mut kept = self.spare.pop().unwrap_or_default();
+                kept.extend_from_slice(handle);
+                self.slots[slot as usize] = Slot::Created { number, at, handle: kept };
+            }
+        }
+    }
+
+    fn completed(&mut self, turn: &mut Turn<'_>, handle: &[u8], result: &[u8]) {
+        match turn.run.payloads.read(result) {
+            Ok(stamp) => self.answered(turn, handle, stamp),
+            Err(Damage::Foreign) => turn.run.ledger.fault(Fault::foreign, 1),
+            Err(Damage::Damaged) => {
+                turn.run.ledger.fault(Fault::damaged, 1);
+                self.gave_up(turn, handle);
+            }
+        }
+    }
+
+    fn answered(&mut self, turn: &mut Turn<'_>, handle: &[u8], stamp: Stamp) {
+        match self.slots.get(stamp.slot as usize) {
+            Some(Slot::Created { number, at, handle: created }) if *number == stamp.number => {
+                if created != handle {
+                    turn.run.ledger.fault(Fault::mismatched, 1);
+                }
+                turn.tally.took(*at, turn.now);
+                turn.tally.count(Unit::Answered);
+                self.release(stamp.slot);
+                self.submit_what_may_be(turn);
+            }
+            // Another job has the slot by now, or none: this one was answered before.
+            _ => turn.run.ledger.fault(Fault::duplicated, 1),
+        }
+    }
+
+    /// The job with this handle ended otherwise than it should.
+    fn gave_up(&mut self, turn: &mut Turn<'_>, handle: &[u8]) {
+        let held = |slot: &Slot| matches!(slot, Slot::Created { handle: created, .. } if created == handle);
+        let Some(slot) = self.slots.iter().position(held) else {
+            return turn.run.ledger.fault(Fault::unexpected, 1);
+        };
+        turn.tally.count(Unit::Answered);
+        self.release(u32::try_from(slot).expect("slots are counted in u32"));
+        self.submit_what_may_be(turn);
+    }
+
+    fn refused(&mut self, turn: &mut Turn<'_>) {
+        turn.run.ledger.fault(Fault::refused, 1);
+        if let Some(slot) = self.uncreated.pop_front() {
+            turn.tally.count(match self.mode {
+                Mode::Background => Unit::Accepted,
+                Mode::Foreground => Unit::Answered,
+            });
+            self.release(slot);
+            self.submit_what_may_be(turn);
+        }
+    }
+
+    fn release(&mut self, slot: u32) {
+        let old = std::mem::replace(&mut self.slots[slot as usize], Slot::Free);
+        if let Slot::Created { mut handle, .. } = old {
+            handle.clear();
+            self.spare.push(handle);
+        }
+        self.free.push(slot);
+    }
+}
+
+impl Role for Client {
+    fn order(&mut self, turn: &mut Turn<'_>, order: Order) {
+        if order == Order::Submit {
+            self.submit_what_may_be(turn);
+        }
+    }
+
+    fn packet(&mut self, turn: &mut Turn<'_>, packet: &Packet<'_>) {
+        match packet.command {
+            Command::JobCreated => self.created(turn, packet.args[0]),
+            Command::WorkComplete => self.completed(turn, packet.args[0], packet.data),
+            Command::WorkFail | Command::WorkException => {
+                turn.run.ledger.fault(Fault::failed, 1);
+                self.gave_up(turn, packet.args[0]);
+            }
+            Command::Error => self.refused(turn),
+            _ => turn.run.ledger.fault(Fault::unexpected, 1),
+        }
+    }
+
+    fn in_flight(&self) -> u64 {
+        (self.slots.len() - self.free.len()) as u64
+    }
+}

@@ -1,0 +1,136 @@
+//! Which jobs have run, and everything that went wrong.
+//!
+//! Shared by all threads; a job's number is marked when a worker gets it, so a
+//! second run is noticed whichever thread sees it. Jobs that never come back
+//! are found by the fleet when a phase stalls.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use serde::Serialize;
+
+const CHUNK_WORDS: usize = 1 << 14;
+const CHUNKS: usize = 1 << 13;
+
+/// A set of job numbers that grows as they come.
+struct Marks(Vec<OnceLock<Box<[AtomicU64]>>>);
+
+impl Marks {
+    fn new() -> Self {
+        Self((0..CHUNKS).map(|_| OnceLock::new()).collect())
+    }
+
+    /// Marks `number`; false when it was marked before.
+    fn mark(&self, number: u64) -> bool {
+        let word = usize::try_from(number / 64).expect("a job number fits the address space");
+        let chunk = self.0.get(word / CHUNK_WORDS).expect("a run has at most 8 billion jobs");
+        let words = chunk.get_or_init(|| (0..CHUNK_WORDS).map(|_| AtomicU64::new(0)).collect());
+        let bit = 1 << (number % 64);
+        words[word % CHUNK_WORDS].fetch_or(bit, Relaxed) & bit == 0
+    }
+}
+
+macro_rules! faults {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// What went wrong, counted while it happens.
+        #[derive(Default)]
+        struct Counters { $($name: AtomicU64,)* }
+
+        /// What went wrong in a run.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+        pub(crate) struct Faults { $($(#[$doc])* pub(crate) $name: u64,)* }
+
+        /// One kind of fault.
+        #[allow(non_camel_case_types, reason = "named as the report's fields are")]
+        #[derive(Clone, Copy, Debug)]
+        pub(crate) enum Fault { $($(#[$doc])* $name,)* }
+
+        impl Ledger {
+            /// Counts `times` faults.
+            pub(crate) fn fault(&self, fault: Fault, times: u64) {
+                let counter = match fault { $(Fault::$name => &self.counters.$name,)* };
+                counter.fetch_add(times, Relaxed);
+            }
+
+            /// All faults so far.
+            pub(crate) fn faults(&self) -> Faults {
+                Faults { $($name: self.counters.$name.load(Relaxed),)* }
+            }
+        }
+
+        impl Faults {
+            /// Names and counts.
+            pub(crate) fn list(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name),)*]
+            }
+
+            /// Adds another run's faults.
+            pub(crate) fn add(&mut self, other: &Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+    };
+}
+
+faults! {
+    /// Accepted or submitted, and never came back.
+    lost,
+    /// Ran, or was answered, more than once.
+    duplicated,
+    /// Payload or result not as it was sent.
+    damaged,
+    /// The result's handle is not the one that JOB_CREATED gave for this job.
+    mismatched,
+    /// Answered with an ERROR packet.
+    refused,
+    /// WORK_FAIL or WORK_EXCEPTION, though no worker sent one.
+    failed,
+    /// A packet that nobody asked for.
+    unexpected,
+    /// A job of some other run.
+    foreign,
+    /// Connections that the server closed.
+    disconnected,
+}
+
+/// The books of one run.
+pub(crate) struct Ledger {
+    ran: Marks,
+    counters: Counters,
+}
+
+impl Ledger {
+    pub(crate) fn new() -> Self {
+        Self { ran: Marks::new(), counters: Counters::default() }
+    }
+
+    /// A worker got this job. Counts a fault when one has had it before.
+    pub(crate) fn ran(&self, number: u64) {
+        if !self.ran.mark(number) {
+            self.fault(Fault::duplicated, 1);
+        }
+    }
+}
+
+impl Faults {
+    /// Whether anything at all went wrong.
+    pub(crate) fn any(&self) -> bool {
+        self.list().iter().any(|(_, count)| *count > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_runs_twice_is_a_fault() {
+        let ledger = Ledger::new();
+        for number in [0, 63, 64, (CHUNK_WORDS as u64) * 64, 3 * (CHUNK_WORDS as u64) * 64 + 1] {
+            ledger.ran(number);
+        }
+        assert!(!ledger.faults().any());
+        ledger.ran(64);
+        assert_eq!(ledger.faults(), Faults { duplicated: 1, ..Faults::default() });
+    }
+}

@@ -1,0 +1,65 @@
+//! What a connection does: the interface between a crew and its clients and workers.
+
+use std::time::Instant;
+
+use gearshard::protocol::encode::{encode, encode_head};
+use gearshard::protocol::packet::{Command, Magic, Packet};
+
+use crate::payload::Stamp;
+use crate::progress::Tally;
+use crate::run::Run;
+
+/// What a scenario wants done; every connection gets every order and ignores
+/// those that are not for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Clients: submit as long as the quota allows.
+    Submit,
+    /// Workers: run jobs.
+    Work,
+    /// Workers: sleep, and run jobs when woken.
+    Sleep,
+    /// Workers: register all functions this many times, dropping them all in between.
+    Register(u32),
+    /// Workers: ask this many times for a job though there is none.
+    GrabInVain(u32),
+    /// Everybody: send an ECHO_REQ and wait for the answer.
+    Echo,
+}
+
+/// One side of a connection to the server.
+pub(crate) trait Role: Send {
+    /// Handles an order.
+    fn order(&mut self, turn: &mut Turn<'_>, order: Order);
+    /// Handles a packet from the server.
+    fn packet(&mut self, turn: &mut Turn<'_>, packet: &Packet<'_>);
+    /// Jobs that this side has submitted and not heard the end of.
+    fn in_flight(&self) -> u64 {
+        0
+    }
+}
+
+/// What a role works with during one turn of its crew's loop.
+pub(crate) struct Turn<'a> {
+    /// What all threads share.
+    pub(crate) run: &'a Run,
+    /// This thread's counts.
+    pub(crate) tally: &'a mut Tally,
+    /// When the turn began.
+    pub(crate) now: Instant,
+    /// What is to be sent.
+    pub(crate) output: &'a mut Vec<u8>,
+}
+
+impl Turn<'_> {
+    /// Sends a packet.
+    pub(crate) fn send(&mut self, command: Command, args: &[&[u8]], data: &[u8]) {
+        encode(self.output, Magic::Request, command, args, data);
+    }
+
+    /// Sends a packet whose data is the payload of a job.
+    pub(crate) fn send_payload(&mut self, command: Command, args: &[&[u8]], stamp: Stamp) {
+        encode_head(self.output, Magic::Request, command, args, self.run.payloads.bytes());
+        self.run.payloads.write(stamp, self.output);
+    }
+}

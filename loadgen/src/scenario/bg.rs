@@ -1,0 +1,46 @@
+//! Background jobs: enqueue them all, then drain.
+
+use std::sync::Arc;
+
+use super::{booked, one_function};
+use crate::client::{Client, Mode};
+use crate::fleet::{Abort, Extent, Fleet, Target};
+use crate::options::Bg;
+use crate::progress::Unit;
+use crate::report::Report;
+use crate::role::Order;
+use crate::worker::Worker;
+
+pub(super) fn run(options: &Bg, target: Target, report: &mut Report) -> Result<(), Abort> {
+    let run = one_function(&options.jobs);
+    if options.warmup > 0 {
+        booked(&run, report, |_| enqueue_and_drain(options, target, &run, options.warmup, None))?;
+    }
+    let run = one_function(&options.jobs);
+    booked(&run, report, |report| enqueue_and_drain(options, target, &run, options.count, Some(report)))
+}
+
+fn enqueue_and_drain(
+    options: &Bg,
+    target: Target,
+    run: &Arc<crate::run::Run>,
+    count: u64,
+    report: Option<&mut Report>,
+) -> Result<(), Abort> {
+    let mut fleet = Fleet::start(Arc::clone(run), target)?;
+    for _ in 0..options.clients.clients {
+        fleet.seat(Client::new(Mode::Background, options.clients.inflight))?;
+    }
+    let enqueued = fleet.submit(Extent::Jobs(count), Unit::Accepted, &[])?;
+
+    for _ in 0..options.workers.workers {
+        fleet.seat(Worker::new(0..1, options.workers.grab, options.workers.grabs))?;
+    }
+    fleet.settle(Order::Register(1))?;
+    let drained = fleet.until(Unit::Ran, count, &[Order::Work])?;
+    if let Some(report) = report {
+        report.phase("enqueue", &enqueued);
+        report.phase("drain", &drained);
+    }
+    Ok(())
+}

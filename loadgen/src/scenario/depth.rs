@@ -1,0 +1,53 @@
+//! How the cost of a job depends on how many are queued.
+
+use std::sync::Arc;
+
+use super::{booked, one_function};
+use crate::client::{Client, Mode};
+use crate::fleet::{Abort, Extent, Fleet, Target};
+use crate::options::Depth;
+use crate::progress::Unit;
+use crate::report::Report;
+use crate::role::Order;
+use crate::worker::Worker;
+
+#[allow(clippy::cast_precision_loss, reason = "figures for people")]
+pub(super) fn run(options: &Depth, target: Target, report: &mut Report) -> Result<(), Abort> {
+    let run = one_function(&options.jobs);
+    booked(&run, report, |report| {
+        let mut fleet = Fleet::start(Arc::clone(&run), target)?;
+        for _ in 0..options.clients.clients {
+            fleet.seat(Client::new(Mode::Background, options.clients.inflight))?;
+        }
+        for _ in 0..options.workers.workers {
+            fleet.seat(Worker::new(0..1, options.workers.grab, options.workers.grabs))?;
+        }
+        fleet.settle(Order::Register(1))?;
+        let rss_empty = fleet.rss_at_rest()?;
+
+        let mut queued = options.from;
+        report
+            .phase(format!("enqueue to {queued}"), &fleet.submit(Extent::Jobs(queued), Unit::Accepted, &[])?);
+        while queued < options.to {
+            let next = queued.saturating_mul(10).min(options.to);
+            let outcome = fleet.submit(Extent::Jobs(next - queued), Unit::Accepted, &[])?;
+            report.phase(format!("enqueue to {next}"), &outcome);
+            queued = next;
+        }
+        let rss_full = fleet.rss_at_rest()?;
+        report.phase("drain", &fleet.until(Unit::Ran, queued, &[Order::Work])?);
+        let rss_drained = fleet.rss_at_rest()?;
+
+        if let (Some(empty), Some(full), Some(drained)) = (rss_empty, rss_full, rss_drained) {
+            let (empty, full, drained) = (empty as f64, full as f64, drained as f64);
+            let growth = (full - empty).max(1.0);
+            let each = growth / queued as f64;
+            report.figure("memory a job", each, "bytes");
+            report.figure("memory a job beyond its payload", each - options.jobs.size as f64, "bytes");
+            report.figure("memory grown at full depth", growth / 1e6, "MB");
+            report.figure("memory kept after the drain", (drained - empty) / 1e6, "MB");
+            report.figure("share of it kept after the drain", (drained - empty) / growth, "");
+        }
+        Ok(())
+    })
+}
