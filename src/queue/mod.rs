@@ -179,7 +179,13 @@ impl Queue {
     }
 
     /// Gives the next job of a function and priority to a worker.
-    pub fn take(&mut self, function: u32, priority: Priority, worker: Party, deadline_us: u64) -> Option<u32> {
+    pub fn take(
+        &mut self,
+        function: u32,
+        priority: Priority,
+        worker: Party,
+        deadline_us: u64,
+    ) -> Option<u32> {
         let entry = &mut self.functions[function];
         let at = entry.first(priority, &self.jobs)?;
         entry.lanes[priority.index()].remove(&mut self.jobs, at);

@@ -36,6 +36,18 @@ impl ConnId {
         Self((generation as u64) << 32 | (shard.0 as u64) << SLOT_BITS | slot as u64)
     }
 
+    /// All of it as one number.
+    #[must_use]
+    pub const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// What [`to_bits`](Self::to_bits) made a number of.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// The shard that the connection lives on.
     #[must_use]
     pub const fn shard(self) -> ShardId {

@@ -152,9 +152,11 @@ pub struct JobStatus {
     pub clients: u32,
 }
 
-/// An admin question to an owner.
-#[derive(Debug)]
+/// An admin question to a shard.
+#[derive(Clone, Debug)]
 pub enum AdminQuery {
+    /// Lines of `workers`: the connections that live there.
+    Workers,
     /// Lines of `status`.
     Status,
     /// Lines of `prioritystatus`.
@@ -172,7 +174,7 @@ pub enum AdminQuery {
     CreateFunction(Name),
     /// `drop function`
     DropFunction(Name),
-    /// `maxqueue`: limits for high, normal and low; 0 for none.
+    /// `maxqueue`: limits for low, normal and high; 0 for none.
     MaxQueue(Name, [u32; 3]),
 }
 

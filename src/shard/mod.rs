@@ -9,19 +9,37 @@
 //! knows the jobs of the functions that hash to it. The two talk in
 //! [`Message`]s, also inside one shard.
 
+mod awaited;
+mod belief;
+mod client;
+mod connection;
+mod context;
 pub mod counts;
+mod gathered;
+mod grab;
+mod home;
 pub mod ids;
 pub mod message;
 pub mod outbox;
+mod owner;
+pub mod placement;
+mod replies;
 pub mod settings;
+mod sleep;
+mod text;
+mod worker;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::protocol::decode::{DecodeError, Frame};
+use context::Context;
 use counts::Counts;
+use home::Home;
 use ids::{ConnId, Now, ShardId};
 use message::{Message, Refusal};
 use outbox::Outbox;
+use owner::Owner;
 use settings::Settings;
 
 /// Who is at the other end of a connection, as `workers` shows it.
@@ -34,69 +52,167 @@ pub struct Peer {
 }
 
 /// One shard's state.
-pub struct Shard {}
+pub struct Shard {
+    id: ShardId,
+    settings: Arc<Settings>,
+    counts: Counts,
+    home: Home,
+    owner: Owner,
+    /// Messages to itself that wait to be handled; empty between inputs.
+    local: VecDeque<Message>,
+}
+
+/// Splits a shard into its parts and what they share for one input.
+macro_rules! parts {
+    ($shard:ident, $now:expr, $out:expr) => {{
+        let Shard { id, settings, counts, home, owner, local } = $shard;
+        let settings: &Settings = settings;
+        (home, owner, Context { id: *id, now: $now, settings, counts, local, out: $out })
+    }};
+}
 
 impl Shard {
-    /// A shard without connections or jobs. `seed` randomises its hash tables
-    /// and nothing that can be seen from outside.
+    /// A shard without connections or jobs.
+    ///
+    /// # Panics
+    /// When `id` is not one of the shards that `settings` counts.
     #[must_use]
-    pub fn new(id: ShardId, settings: Arc<Settings>, seed: u64, now: Now) -> Self {
-        todo!()
+    pub fn new(id: ShardId, settings: Arc<Settings>) -> Self {
+        assert!(id.0 < settings.shards, "shards are counted from 0");
+        Self {
+            id,
+            settings,
+            counts: Counts::default(),
+            home: Home::new(id),
+            owner: Owner::default(),
+            local: VecDeque::new(),
+        }
     }
 
     /// Takes in a new connection; `None` when there is no slot left.
     /// Slots are dense and small: the lowest free one is taken.
-    pub fn open(&mut self, now: Now, peer: Peer) -> Option<ConnId> {
-        todo!()
+    pub fn open(&mut self, peer: Peer) -> Option<ConnId> {
+        self.counts.connections += 1;
+        let conn = self.home.connections.insert(peer, self.settings.exceptions);
+        self.counts.connections -= u64::from(conn.is_none());
+        conn
     }
 
     /// Handles one packet or line of a connection that lives here and is not held.
     pub fn frame(&mut self, now: Now, conn: ConnId, frame: Frame<'_>, out: &mut impl Outbox) {
-        todo!()
+        let (home, owner, mut cx) = parts!(self, now, out);
+        home.frame(conn, frame, &mut cx);
+        settle(home, owner, &mut cx);
+        home.settle(conn, &mut cx);
     }
 
     /// The bytes of a connection cannot be decoded: answers if there is an
     /// answer, and closes it.
-    pub fn bad_input(&mut self, conn: ConnId, error: &DecodeError, out: &mut impl Outbox) {
-        todo!()
+    pub fn bad_input(&mut self, now: Now, conn: ConnId, error: &DecodeError, out: &mut impl Outbox) {
+        let (home, _, mut cx) = parts!(self, now, out);
+        home.bad_input(conn, error, &mut cx);
     }
 
     /// The connection is gone. `conn` is not valid after this.
     pub fn close(&mut self, now: Now, conn: ConnId, out: &mut impl Outbox) {
-        todo!()
+        let (home, owner, mut cx) = parts!(self, now, out);
+        home.close(conn, &mut cx);
+        settle(home, owner, &mut cx);
     }
 
     /// Handles one message from another shard.
     pub fn receive(&mut self, now: Now, from: ShardId, message: Message, out: &mut impl Outbox) {
-        todo!()
+        let (home, owner, mut cx) = parts!(self, now, out);
+        dispatch(home, owner, from, message, &mut cx);
+        settle(home, owner, &mut cx);
     }
 
     /// What is written to `conn` piles up (or no longer does): the workers
     /// that produce it are paused (or go on).
-    pub fn congested(&mut self, conn: ConnId, congested: bool, out: &mut impl Outbox) {
-        todo!()
+    pub fn congested(&mut self, now: Now, conn: ConnId, congested: bool, out: &mut impl Outbox) {
+        let (home, owner, mut cx) = parts!(self, now, out);
+        home.congested(conn, congested, &mut cx);
+        settle(home, owner, &mut cx);
     }
 
     /// The earliest monotonic time, in microseconds, at which [`expire`](Self::expire)
     /// may have something to do.
     #[must_use]
     pub fn deadline(&self, now: Now) -> Option<u64> {
-        todo!()
+        let patience = self.home.patience.front().map(|first| first.until_us);
+        [patience, self.owner.deadline_us(now)].into_iter().flatten().min()
     }
 
     /// Does what is due: epoch jobs, job timeouts, patience with woken workers.
     pub fn expire(&mut self, now: Now, out: &mut impl Outbox) {
-        todo!()
+        let (home, owner, mut cx) = parts!(self, now, out);
+        owner.expire(&mut cx);
+        settle(home, owner, &mut cx);
+        home.expire(&mut cx);
+        settle(home, owner, &mut cx);
     }
 
     /// From now on, refuses submits for this reason, or no longer.
     pub fn refuse_submits(&mut self, refusal: Option<Refusal>) {
-        todo!()
+        self.home.refusal = refusal;
     }
 
     /// The counters.
     #[must_use]
-    pub fn counts(&self) -> &Counts {
-        todo!()
+    pub fn counts(&self) -> Counts {
+        Counts {
+            jobs: self.owner.queue.len() as u64,
+            job_bytes: self.owner.queue.bytes() as u64,
+            ..self.counts
+        }
     }
 }
+
+/// Handles what the shard has said to itself, and what that leads to.
+fn settle<O: Outbox>(home: &mut Home, owner: &mut Owner, cx: &mut Context<'_, O>) {
+    while let Some(message) = cx.local.pop_front() {
+        dispatch(home, owner, cx.id, message, cx);
+    }
+}
+
+fn dispatch<O: Outbox>(
+    home: &mut Home,
+    owner: &mut Owner,
+    from: ShardId,
+    message: Message,
+    cx: &mut Context<'_, O>,
+) {
+    match message {
+        Message::Submit(submit) => owner.submit(submit, cx),
+        Message::Interest { function, key, workers } => owner.interest(from, function, key, workers, cx),
+        Message::Claim { worker, functions, floor } => owner.claim(worker, &functions, floor, cx),
+        Message::Work { worker, number, kind, body } => owner.work(worker, number, kind, &body, cx),
+        Message::Abandoned { worker, numbers } => owner.abandoned(worker, &numbers, cx),
+        Message::Returned { worker, number } => owner.returned(worker, number, cx),
+        Message::Detach { waiter, number } => owner.detach(waiter, number, cx),
+        Message::StatusQuery { reply, number } => owner.status(reply, number, cx),
+        Message::UniqueQuery { reply, unique } => owner.unique_status(reply, &unique, cx),
+        Message::Unwoken { function, left } => owner.unwoken(from, function, left, cx),
+        Message::Sleeper { function } => owner.sleeper(from, function, cx),
+        Message::Admin { reply, query } => text::admin(home, owner, reply, &query, cx),
+
+        Message::Created { reply, number, waiter } => home.created(reply, number, waiter, cx),
+        Message::Refused { reply, waiter, refusal } => home.refused(reply, waiter, refusal, cx),
+        Message::Ready { key, function, best, wake } => home.ready(from, key, function, best, wake, cx),
+        Message::Assigned { worker, job, bests } => home.assigned(from, worker, &job, &bests, cx),
+        Message::Missed { worker, bests } => home.missed(worker, &bests, cx),
+        Message::Released { worker, number } => home.released(worker, number),
+        Message::Deliver { waiter, number, kind, body, producer } => {
+            home.deliver(waiter, number, kind, &body, producer, cx);
+        }
+        Message::StatusAnswer { reply, status } => home.status_answer(reply, status, cx),
+        Message::UniqueAnswer { reply, status } => home.unique_answer(from, reply, status, cx),
+        Message::AdminAnswer { reply, text } => home.admin_answer(from, reply, text, cx),
+
+        Message::Pause { producer } => home.pause(producer, cx),
+        Message::Unpause { producer } => home.unpause(producer, cx),
+    }
+}
+
+#[cfg(test)]
+mod tests;

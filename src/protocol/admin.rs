@@ -1,0 +1,199 @@
+//! Admin lines: which command a line is, and the answers that never change.
+//!
+//! Source: gearmand-spec.md, sections 2.1 and 13.
+
+use super::number;
+
+/// A line has at most this many words.
+const WORDS_MAX: usize = 5;
+
+/// Answer to a command that did what it was told.
+pub const OK: &[u8] = b"OK\r\n";
+/// Answer to `cancel job` of a handle that names no job.
+pub const UNKNOWN_JOB: &[u8] = b"ERR UNKNOWN_JOB\r\n";
+/// Answer to `drop function` of a name that is no function.
+pub const FUNCTION_NOT_FOUND: &[u8] = b"ERR function not found\r\n";
+/// Answer to `drop function` of one that is in use.
+pub const FUNCTION_IN_USE: &[u8] = b"ERR there are still connected workers or executing clients\r\n";
+/// Answer to `create function` over the limit.
+pub const TOO_MANY_FUNCTIONS: &[u8] =
+    b"ERR TOO_MANY_FUNCTIONS The+server+has+as+many+functions+as+it+may+have;+raise+--max-functions\r\n";
+
+/// What a line asks for; words are borrowed from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminCommand<'a> {
+    /// `version`
+    Version,
+    /// `verbose`
+    Verbose,
+    /// `getpid`
+    GetPid,
+    /// `workers`
+    Workers,
+    /// `status`
+    Status,
+    /// `prioritystatus`
+    PriorityStatus,
+    /// `show jobs`
+    ShowJobs,
+    /// `show unique jobs`
+    ShowUniqueJobs,
+    /// `cancel job <handle>`
+    CancelJob(&'a [u8]),
+    /// `create function <name>`
+    CreateFunction(&'a [u8]),
+    /// `drop function <name>`
+    DropFunction(&'a [u8]),
+    /// `maxqueue <name> [limits]`; limits for low, normal and high.
+    MaxQueue(&'a [u8], [u32; 3]),
+}
+
+/// Why a line is not a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminError {
+    /// More than five words: the connection is closed without an answer.
+    TooManyWords,
+    /// The answer that says what is wrong.
+    Answer(Vec<u8>),
+}
+
+/// Reads a line.
+///
+/// # Errors
+/// See [`AdminError`].
+pub fn parse(line: &[u8]) -> Result<AdminCommand<'_>, AdminError> {
+    let mut words = [&line[..0]; WORDS_MAX];
+    let count = split(line, &mut words)?;
+    let words = &words[..count];
+    let command = words[0].to_ascii_lowercase();
+    match command.as_slice() {
+        b"version" => Ok(AdminCommand::Version),
+        b"verbose" => Ok(AdminCommand::Verbose),
+        b"getpid" => Ok(AdminCommand::GetPid),
+        b"workers" => Ok(AdminCommand::Workers),
+        b"status" => Ok(AdminCommand::Status),
+        b"prioritystatus" => Ok(AdminCommand::PriorityStatus),
+        b"show" => show(words),
+        b"cancel" => cancel(words),
+        b"create" => match words {
+            [_, kind, name, ..] if is(kind, b"function") => Ok(AdminCommand::CreateFunction(name)),
+            _ => Err(incomplete("create")),
+        },
+        b"drop" => match words {
+            [_, kind, name, ..] if is(kind, b"function") => Ok(AdminCommand::DropFunction(name)),
+            _ => Err(incomplete("drop")),
+        },
+        b"maxqueue" => max_queue(words),
+        _ => Err(unknown(words[0])),
+    }
+}
+
+/// Splits at runs of spaces; a leading space gives an empty first word.
+fn split<'a>(line: &'a [u8], words: &mut [&'a [u8]; WORDS_MAX]) -> Result<usize, AdminError> {
+    let mut rest = line;
+    let mut count = 0;
+    loop {
+        let end = rest.iter().position(|&byte| byte == b' ').unwrap_or(rest.len());
+        *words.get_mut(count).ok_or(AdminError::TooManyWords)? = &rest[..end];
+        count += 1;
+        let Some(next) = rest[end..].iter().position(|&byte| byte != b' ') else { return Ok(count) };
+        rest = &rest[end + next..];
+    }
+}
+
+fn is(word: &[u8], command: &[u8]) -> bool {
+    word.eq_ignore_ascii_case(command)
+}
+
+fn show<'a>(words: &[&'a [u8]]) -> Result<AdminCommand<'a>, AdminError> {
+    match words {
+        [show] => Err(unknown(show)),
+        [_, jobs] if is(jobs, b"jobs") => Ok(AdminCommand::ShowJobs),
+        [_, unique, jobs] if is(unique, b"unique") && is(jobs, b"jobs") => Ok(AdminCommand::ShowUniqueJobs),
+        _ => Err(AdminError::Answer(b"ERR UNKNOWN_SHOW_ARGUMENTS\r\n".to_vec())),
+    }
+}
+
+fn cancel<'a>(words: &[&'a [u8]]) -> Result<AdminCommand<'a>, AdminError> {
+    match words {
+        [cancel] | [cancel, _] => Err(unknown(cancel)),
+        [_, job, handle] if is(job, b"job") => Ok(AdminCommand::CancelJob(handle)),
+        _ => Err(AdminError::Answer(b"ERR UNKNOWN_ERROR\r\n".to_vec())),
+    }
+}
+
+// One number is the limit of all priorities; with more, they are high, normal
+// and low, and what is left out is unlimited.
+fn max_queue<'a>(words: &[&'a [u8]]) -> Result<AdminCommand<'a>, AdminError> {
+    let limit = |word: &[u8]| u32::try_from(number::parse(word).unwrap_or(0)).unwrap_or(0);
+    match words {
+        [_, name] => Ok(AdminCommand::MaxQueue(name, [0; 3])),
+        [_, name, all] => Ok(AdminCommand::MaxQueue(name, [limit(all); 3])),
+        [_, name, high, normal] => Ok(AdminCommand::MaxQueue(name, [0, limit(normal), limit(high)])),
+        [_, name, high, normal, low, ..] => {
+            Ok(AdminCommand::MaxQueue(name, [limit(low), limit(normal), limit(high)]))
+        }
+        _ => Err(incomplete("maxqueue")),
+    }
+}
+
+fn unknown(word: &[u8]) -> AdminError {
+    AdminError::Answer([b"ERR UNKNOWN_COMMAND Unknown+server+command", word, b"\r\n"].concat())
+}
+
+fn incomplete(command: &str) -> AdminError {
+    let text = "ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+";
+    AdminError::Answer(format!("{text}{command}\r\n").into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_understood_as_by_gearmand() {
+        use AdminCommand::{
+            CancelJob, CreateFunction, DropFunction, MaxQueue, ShowJobs, ShowUniqueJobs, Status,
+        };
+        let cases: [(&str, AdminCommand<'_>); 12] = [
+            ("STATUS extra words", Status),
+            ("status ", Status),
+            ("show  jobs", ShowJobs),
+            ("show unique JOBS", ShowUniqueJobs),
+            ("cancel job H:x:1", CancelJob(b"H:x:1")),
+            ("create function f", CreateFunction(b"f")),
+            ("drop function F", DropFunction(b"F")),
+            ("maxqueue f", MaxQueue(b"f", [0; 3])),
+            ("maxqueue f 5", MaxQueue(b"f", [5; 3])),
+            ("maxqueue f 5 4", MaxQueue(b"f", [0, 4, 5])),
+            ("maxqueue f 5 4 3", MaxQueue(b"f", [3, 4, 5])),
+            ("maxqueue f -1", MaxQueue(b"f", [0; 3])),
+        ];
+        for (line, command) in cases {
+            assert_eq!(parse(line.as_bytes()), Ok(command), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_command_is_answered_as_by_gearmand() {
+        let cases = [
+            ("", "ERR UNKNOWN_COMMAND Unknown+server+command\r\n"),
+            (" status", "ERR UNKNOWN_COMMAND Unknown+server+command\r\n"),
+            ("Shutdown graceful", "ERR UNKNOWN_COMMAND Unknown+server+commandShutdown\r\n"),
+            ("show", "ERR UNKNOWN_COMMAND Unknown+server+commandshow\r\n"),
+            ("show jobs x", "ERR UNKNOWN_SHOW_ARGUMENTS\r\n"),
+            ("cancel x", "ERR UNKNOWN_COMMAND Unknown+server+commandcancel\r\n"),
+            ("cancel foo bar", "ERR UNKNOWN_ERROR\r\n"),
+            ("cancel job h extra", "ERR UNKNOWN_ERROR\r\n"),
+            (
+                "drop",
+                "ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+drop\r\n",
+            ),
+        ];
+        for (line, answer) in cases {
+            assert_eq!(parse(line.as_bytes()), Err(AdminError::Answer(answer.into())), "{line}");
+        }
+        assert_eq!(parse(b"a b c d e f"), Err(AdminError::TooManyWords));
+        assert!(parse(b"status b c d e").is_ok());
+    }
+}

@@ -1,0 +1,433 @@
+//! Workers of a home: what they serve, the jobs that they grab, and what they
+//! say about them.
+//!
+//! Rules (numbers as in `owner.rs`):
+//! 5. A GRAB waits while nothing is known yet of one of the worker's functions.
+//! 6. Without a belief above none: NO_JOB, and nobody is asked. Otherwise the
+//!    owner of the best-believed function is asked for a job of its functions,
+//!    down to what the worker's other functions promise. A miss lowers beliefs,
+//!    and the choice is made again.
+
+use smallvec::SmallVec;
+
+use super::client::{HANDLE_BYTES_MAX, NAMES_BYTES_MAX};
+use super::connection::Question;
+use super::context::Context;
+use super::home::Home;
+use super::ids::{ConnId, ShardId};
+use super::message::{
+    Assignment, Best, Bests, Claimed, HomeFunction, Message, OwnerFunction, Reply, WorkKind,
+};
+use super::outbox::{Outbox, Tail, Urgency};
+use super::placement::{owner_of, owner_of_job};
+use super::sleep::is_asleep;
+use super::worker::{Grab, GrabForm, Held, Sleep, Worker};
+use crate::protocol::encode::encode_head;
+use crate::protocol::number;
+use crate::protocol::packet::{Command, Magic};
+use crate::queue::body::Body;
+use crate::queue::job::Priority;
+use crate::queue::name::Name;
+
+/// Workers with more functions than this claim one function at a time: the
+/// work of a claim stays bounded.
+const CLAIM_FUNCTIONS_MAX: usize = 16;
+
+/// A CAN_DO_TIMEOUT below this is raised to it (gearmand-spec.md, section 9).
+const TIMEOUT_MS_MIN: i64 = 1000;
+
+/// Longest number in a CAN_DO_TIMEOUT, longest denominator in a WORK_STATUS.
+const TIMEOUT_DIGITS_MAX: usize = 20;
+const DENOMINATOR_DIGITS_MAX: usize = 10;
+
+impl Home {
+    pub(super) fn can_do_timeout<O: Outbox>(
+        &mut self,
+        conn: ConnId,
+        name: &[u8],
+        timeout: &[u8],
+        cx: &mut Context<'_, O>,
+    ) {
+        let timeout = number::parse(timeout).ok().filter(|_| timeout.len() <= TIMEOUT_DIGITS_MAX);
+        let Some(timeout_ms) = timeout else {
+            return self.reject(conn, "the time of a CAN_DO_TIMEOUT is out of range", cx);
+        };
+        let timeout_ms = if timeout_ms <= 0 { 0 } else { timeout_ms.max(TIMEOUT_MS_MIN) };
+        self.can_do(conn, name, u32::try_from(timeout_ms).unwrap_or(u32::MAX), cx);
+    }
+
+    /// Registers a function; once more only changes its time.
+    pub(super) fn can_do<O: Outbox>(
+        &mut self,
+        conn: ConnId,
+        name: &[u8],
+        timeout_ms: u32,
+        cx: &mut Context<'_, O>,
+    ) {
+        let known = self.beliefs.find(name);
+        let Some(worker) = self.worker_of(conn) else { return };
+        if let Some(registration) = known.and_then(|slot| worker.functions.get_mut(slot)) {
+            registration.timeout_ms = timeout_ms;
+            return;
+        }
+        if name.len() > NAMES_BYTES_MAX {
+            return self.refuse(conn, "ARGUMENT_TOO_LARGE", "Function name too large", cx);
+        }
+        if worker.functions.len() >= cx.settings.worker_functions_max {
+            let text = "Worker has too many functions, raise --functions-per-worker";
+            return self.refuse(conn, "QUEUE_ERROR", text, cx);
+        }
+        if known.is_none() && self.beliefs.len() >= cx.settings.functions_max {
+            let text = "Server has too many functions, raise --max-functions";
+            return self.refuse(conn, "QUEUE_ERROR", text, cx);
+        }
+        let owner = owner_of(name, cx.settings.shards);
+        let slot = known.unwrap_or_else(|| self.beliefs.insert(Name::from(name), owner));
+        self.beliefs.at_mut(slot).workers += 1;
+        let Some(worker) = self.worker_of(conn) else { return };
+        worker.functions.insert(slot, timeout_ms);
+        worker.unlisted.push(slot);
+        let asleep = is_asleep(worker);
+        self.tell_interest(slot, cx);
+        if asleep {
+            // A sleeper that learns something new must not miss what waits there.
+            self.line_up(conn, cx);
+            if self.beliefs.at(slot).best.is_some() {
+                self.wake(slot, 1, cx);
+            }
+        }
+    }
+
+    pub(super) fn cant_do<O: Outbox>(&mut self, conn: ConnId, name: &[u8], cx: &mut Context<'_, O>) {
+        if let Some(slot) = self.beliefs.find(name) {
+            self.unregister(conn, slot, cx);
+        }
+    }
+
+    pub(super) fn reset_abilities<O: Outbox>(&mut self, conn: ConnId, cx: &mut Context<'_, O>) {
+        let Some(worker) = self.connections.worker(conn) else { return };
+        let slots: Vec<u32> = worker.functions.iter().map(|registration| registration.slot).collect();
+        for slot in slots {
+            self.unregister(conn, slot, cx);
+        }
+    }
+
+    /// Ends one registration: its running jobs are given up, and a wake that
+    /// the worker had for it goes to another.
+    fn unregister<O: Outbox>(&mut self, conn: ConnId, slot: u32, cx: &mut Context<'_, O>) {
+        let key = self.beliefs.key(slot);
+        let Some(worker) = self.connections.worker_mut(conn) else { return };
+        let Some(registration) = worker.functions.remove(slot) else { return };
+        let mut lost: Vec<(u64, u64)> = Vec::new();
+        worker.held.retain(|&number, held| {
+            let keep = held.slot != slot;
+            if !keep {
+                lost.push((held.order, number));
+            }
+            keep
+        });
+        let woken = matches!(worker.sleep, Sleep::Woken { function, .. } if function == key);
+        abandon(conn, lost, cx);
+        if registration.listing != 0 {
+            self.strike(slot, 1);
+        }
+        if woken {
+            self.wake_another(key, cx);
+        }
+        self.forget(slot, cx);
+    }
+
+    /// One registration of a function is gone from this home.
+    fn forget<O: Outbox>(&mut self, slot: u32, cx: &mut Context<'_, O>) {
+        self.beliefs.at_mut(slot).workers -= 1;
+        self.tell_interest(slot, cx);
+        if self.beliefs.at(slot).workers == 0 {
+            self.beliefs.remove(slot);
+        }
+    }
+
+    fn tell_interest<O: Outbox>(&mut self, slot: u32, cx: &mut Context<'_, O>) {
+        let entry = self.beliefs.at(slot);
+        let (owner, workers, function) = (entry.owner, entry.workers, entry.name.clone());
+        cx.send(owner, Message::Interest { function, key: self.beliefs.key(slot), workers });
+    }
+
+    /// Its connection is gone: everything that it had goes to others.
+    pub(super) fn worker_gone<O: Outbox>(&mut self, conn: ConnId, worker: Worker, cx: &mut Context<'_, O>) {
+        let lost = worker.held.iter().map(|(&number, held)| (held.order, number)).collect();
+        abandon(conn, lost, cx);
+        let woken_for = match (worker.sleep, worker.grab) {
+            (Sleep::Woken { function, .. }, _) => Some(function),
+            (_, Some(grab)) => grab.woken_for,
+            _ => None,
+        };
+        for registration in worker.functions.iter() {
+            if registration.listing != 0 {
+                self.strike(registration.slot, 1);
+            }
+        }
+        if let Some(function) = woken_for {
+            self.wake_another(function, cx);
+        }
+        for registration in worker.functions.iter() {
+            self.forget(registration.slot, cx);
+        }
+    }
+
+    pub(super) fn grab<O: Outbox>(&mut self, conn: ConnId, form: GrabForm, cx: &mut Context<'_, O>) {
+        let Some(reply) = self.ask(conn, Question::Grab, cx) else { return };
+        let Some(worker) = self.worker_of(conn) else { return };
+        let woken_for = match std::mem::take(&mut worker.sleep) {
+            Sleep::Woken { function, .. } => Some(function),
+            Sleep::Awake | Sleep::Asleep => None,
+        };
+        worker.grab = Some(Grab { form, sequence: reply.sequence, woken_for });
+        self.go_on_grabbing(conn, cx);
+    }
+
+    /// Parks a GRAB (rule 5), answers it with NO_JOB, or claims (rule 6).
+    fn go_on_grabbing<O: Outbox>(&mut self, conn: ConnId, cx: &mut Context<'_, O>) {
+        let Some(worker) = self.connections.worker(conn) else { return };
+        let Some(grab) = worker.grab else { return };
+        if let Some(slot) = self.unknown_of(worker) {
+            self.beliefs.at_mut(slot).parked.push(conn);
+            return;
+        }
+        let Some((priority, slot)) = self.choose(worker) else {
+            if let Some(worker) = self.connections.worker_mut(conn) {
+                worker.grab = None;
+            }
+            self.put(Command::NoJob, &[], b"");
+            return self.answer(Reply { conn, sequence: grab.sequence }, Urgency::Now, None, cx);
+        };
+        let (functions, floor) = self.claim_of(worker, priority, slot);
+        cx.send(self.beliefs.at(slot).owner, Message::Claim { worker: conn, functions, floor });
+    }
+
+    /// One of the worker's functions of which nothing is known yet.
+    fn unknown_of(&self, worker: &Worker) -> Option<u32> {
+        let unknown = self.beliefs.unknown();
+        if unknown.len() <= worker.functions.len() {
+            return unknown.iter().copied().find(|&slot| worker.functions.contains(slot));
+        }
+        let mut slots = worker.functions.iter().map(|registration| registration.slot);
+        slots.find(|&slot| self.beliefs.at(slot).function.is_none())
+    }
+
+    /// The function with the best belief, of several the one whose turn it is.
+    ///
+    /// Looks at the worker's functions or at those that are ready, whichever
+    /// are fewer, so that neither many functions of a worker nor many of the
+    /// server make it slow.
+    pub(super) fn choose(&self, worker: &Worker) -> Option<(Priority, u32)> {
+        for priority in Priority::FROM_HIGH {
+            let ready = self.beliefs.ready(priority);
+            let found = if ready.len() <= worker.functions.len() {
+                let turns = ready.iter().filter_map(|&slot| Some((worker.functions.turn(slot)?, slot)));
+                turns.min().map(|(_, slot)| slot)
+            } else {
+                let mut slots = worker.functions.iter().map(|registration| registration.slot);
+                slots.find(|&slot| self.beliefs.at(slot).best == Some(priority))
+            };
+            if let Some(slot) = found {
+                return Some((priority, slot));
+            }
+        }
+        None
+    }
+
+    /// What to ask the owner of `slot` for: its functions in their turns, and
+    /// no priority below what is believed of the functions not asked for.
+    fn claim_of(&self, worker: &Worker, priority: Priority, slot: u32) -> (SmallVec<[Claimed; 2]>, Priority) {
+        let mut functions = SmallVec::new();
+        let mut floor: Best = None;
+        let owner = self.beliefs.at(slot).owner;
+        if worker.functions.len() > CLAIM_FUNCTIONS_MAX {
+            floor = Some(priority);
+        }
+        for registration in worker.functions.iter() {
+            let one_only = worker.functions.len() > CLAIM_FUNCTIONS_MAX;
+            if one_only && registration.slot != slot {
+                continue;
+            }
+            let belief = self.beliefs.at(registration.slot);
+            match belief.function {
+                Some(function) if belief.owner == owner && belief.best.is_some() => {
+                    functions.push(Claimed { function, timeout_ms: registration.timeout_ms });
+                }
+                _ => floor = floor.max(belief.best),
+            }
+        }
+        (functions, floor.unwrap_or(Priority::Low))
+    }
+
+    pub(super) fn assigned<O: Outbox>(
+        &mut self,
+        from: ShardId,
+        conn: ConnId,
+        job: &Assignment,
+        bests: &Bests,
+        cx: &mut Context<'_, O>,
+    ) {
+        self.believe(bests);
+        let slot = self.beliefs.slot_of(job.function);
+        let worker = self.connections.worker_mut(conn);
+        let (Some(slot), Some(worker)) = (slot, worker) else {
+            // The worker left while the job was on its way to it.
+            return cx.send(from, Message::Returned { worker: conn, number: job.number });
+        };
+        let grab = worker.grab.take().expect("a claim is made for a GRAB, and the GRAB waits for it");
+        worker.grabbed += 1;
+        worker.held.insert(job.number, Held { slot, order: worker.grabbed });
+        worker.functions.rotate(slot);
+        self.answer_assigned(conn, grab, slot, job, cx);
+        if let Some(function) = grab.woken_for.filter(|&function| function != job.function) {
+            self.wake_another(function, cx);
+        }
+    }
+
+    fn answer_assigned<O: Outbox>(
+        &mut self,
+        conn: ConnId,
+        grab: Grab,
+        slot: u32,
+        job: &Assignment,
+        cx: &mut Context<'_, O>,
+    ) {
+        let handle = cx.settings.handle_prefix.handle(job.number);
+        let function = &self.beliefs.at(slot).name;
+        let (unique, rest) = job.body.split_at(usize::from(job.unique_bytes));
+        let (reducer, workload) = rest.split_at(usize::from(job.reducer_bytes));
+        let args: &[&[u8]] = &[handle.as_bytes(), function, unique, reducer];
+        let (command, args) = match grab.form {
+            GrabForm::Plain => (Command::JobAssign, &args[..2]),
+            GrabForm::All if !reducer.is_empty() => (Command::JobAssignAll, args),
+            GrabForm::Unique | GrabForm::All => (Command::JobAssignUniq, &args[..3]),
+        };
+        self.scratch.clear();
+        encode_head(&mut self.scratch, Magic::Response, command, args, workload.len());
+        let tail = Tail { body: &job.body, start: job.body.len() - workload.len() };
+        self.answer(Reply { conn, sequence: grab.sequence }, Urgency::Now, Some(tail), cx);
+    }
+
+    pub(super) fn missed<O: Outbox>(&mut self, conn: ConnId, bests: &Bests, cx: &mut Context<'_, O>) {
+        self.believe(bests);
+        self.go_on_grabbing(conn, cx);
+    }
+
+    fn believe(&mut self, bests: &Bests) {
+        for &(key, best) in bests {
+            if let Some(slot) = self.beliefs.slot_of(key) {
+                self.beliefs.set(slot, best);
+            }
+        }
+    }
+
+    /// An owner says what waits in a function (rules 1, 2 and 7).
+    pub(super) fn ready<O: Outbox>(
+        &mut self,
+        from: ShardId,
+        key: HomeFunction,
+        function: OwnerFunction,
+        best: Best,
+        wake: u32,
+        cx: &mut Context<'_, O>,
+    ) {
+        // A wake for a function given up since is passed on by its owner, who
+        // learns of that from the interest that fell to nothing.
+        let Some(slot) = self.beliefs.slot_of(key) else { return };
+        debug_assert_eq!(self.beliefs.at(slot).owner, from, "a function has one owner");
+        self.beliefs.learn(slot, function, best);
+        if wake > 0 {
+            self.wake_or_pass(slot, wake, cx);
+        }
+        for conn in std::mem::take(&mut self.beliefs.at_mut(slot).parked) {
+            self.go_on_grabbing(conn, cx);
+        }
+    }
+
+    pub(super) fn released(&mut self, conn: ConnId, number: u64) {
+        if let Some(worker) = self.connections.worker_mut(conn) {
+            worker.held.remove(&number);
+        }
+    }
+
+    /// What a worker says about a job. A job that it does not hold is answered
+    /// here, so that the answer is in order and costs nobody else anything.
+    pub(super) fn work<O: Outbox>(
+        &mut self,
+        conn: ConnId,
+        kind: WorkKind,
+        handle: &[u8],
+        data: &[u8],
+        cx: &mut Context<'_, O>,
+    ) {
+        let number = cx.settings.handle_prefix.parse(handle);
+        let worker = self.connections.worker_mut(conn);
+        let held = number.zip(worker).filter(|(number, worker)| worker.held.contains_key(number));
+        let Some((number, worker)) = held else {
+            return self.refuse(conn, "JOB_NOT_FOUND", unknown_job(kind), cx);
+        };
+        if kind.is_last() {
+            worker.held.remove(&number);
+        }
+        let body = Body::concat(&[data]);
+        cx.send(owner_of_job(number, cx.settings.shards), Message::Work { worker: conn, number, kind, body });
+    }
+
+    pub(super) fn work_fail<O: Outbox>(&mut self, conn: ConnId, handle: &[u8], cx: &mut Context<'_, O>) {
+        if handle.len() > HANDLE_BYTES_MAX {
+            let text = "Error occurred due to GEARMAND_JOB_HANDLE_SIZE being too small from snprintf";
+            return self.refuse(conn, "ARGUMENT_TOO_LARGE", text, cx);
+        }
+        self.work(conn, WorkKind::Fail, handle, b"", cx);
+    }
+
+    pub(super) fn work_status<O: Outbox>(
+        &mut self,
+        conn: ConnId,
+        handle: &[u8],
+        numerator: &[u8],
+        denominator: &[u8],
+        cx: &mut Context<'_, O>,
+    ) {
+        let kind =
+            WorkKind::Status { numerator: number::atoi(numerator), denominator: number::atoi(denominator) };
+        let held = cx.settings.handle_prefix.parse(handle).is_some_and(|number| {
+            self.connections.worker(conn).is_some_and(|worker| worker.held.contains_key(&number))
+        });
+        if held && denominator.len() > DENOMINATOR_DIGITS_MAX {
+            return self.reject(conn, "the denominator of a WORK_STATUS is out of range", cx);
+        }
+        let body = [numerator, b"\0", denominator].concat();
+        self.work(conn, kind, handle, &body, cx);
+    }
+
+    /// The connection as a worker; it becomes one if it was not.
+    pub(super) fn worker_of(&mut self, conn: ConnId) -> Option<&mut Worker> {
+        let connection = self.connections.get_mut(conn)?;
+        Some(connection.worker.get_or_insert_default())
+    }
+}
+
+/// Gives jobs back to their owners, most recently grabbed first.
+fn abandon<O: Outbox>(worker: ConnId, mut lost: Vec<(u64, u64)>, cx: &mut Context<'_, O>) {
+    lost.sort_unstable_by(|a, b| b.cmp(a));
+    let owner = |number| owner_of_job(number, cx.settings.shards);
+    let mut owners: Vec<ShardId> = lost.iter().map(|&(_, number)| owner(number)).collect();
+    owners.sort_unstable();
+    owners.dedup();
+    for shard in owners {
+        let numbers = lost.iter().map(|&(_, number)| number).filter(|&number| owner(number) == shard);
+        let numbers = numbers.collect();
+        cx.send(shard, Message::Abandoned { worker, numbers });
+    }
+}
+
+fn unknown_job(kind: WorkKind) -> &'static str {
+    match kind {
+        WorkKind::Data | WorkKind::Warning => "Job does not exist on server",
+        WorkKind::Status { .. } | WorkKind::Complete | WorkKind::Fail => "Job given in work result not found",
+        WorkKind::Exception => "An exception was received for a job that does not exist",
+    }
+}

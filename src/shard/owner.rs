@@ -1,0 +1,582 @@
+//! The owner's part of a shard: the jobs of the functions that hash to it.
+//!
+//! Decides which jobs exist, who runs them and who is told. Knows homes only
+//! by their messages: how many workers of a function each has, and what it was
+//! last told to wait there (`told`, the original of the home's belief).
+//!
+//! Rules (the numbers are those of the belief mirror):
+//! 1. Interest sets `told` to what waits and is always answered.
+//! 2. A job that becomes runnable raises `told` where it is lower, and says so.
+//! 3. Falls are not announced; they ride on the answers to claims.
+//! 8. `Ready` is sent before the `Created` of the job that it is about.
+//!
+//! Wakes: a job that becomes runnable asks one home to wake a sleeper (or as
+//! many as `--worker-wakeup` says). A home without sleepers hands the wake
+//! back and is not asked again before it says that a worker sleeps there.
+
+use super::context::Context;
+use super::ids::{ConnId, Now, ShardId};
+use super::message::{
+    Assignment, Best, Bests, Claimed, HomeFunction, JobStatus, Message, OwnerFunction, Refusal, Reply,
+    Submit, Waiter, WorkKind,
+};
+use super::outbox::{Event, Outbox};
+use super::settings::{Retries, Wakeup};
+use crate::queue::body::Body;
+use crate::queue::job::{Job, Party, Priority, Standing, State, Waiting};
+use crate::queue::name::Name;
+use crate::queue::{NewJob, Queue};
+
+/// A wake of every sleeper.
+pub(super) const WAKE_ALL: u32 = u32::MAX;
+
+/// A home that has workers of a function.
+struct HomeInterest {
+    home: ShardId,
+    key: HomeFunction,
+    workers: u32,
+    /// What the home was last told.
+    told: Best,
+    /// The home had no sleeper when it was last asked to wake one.
+    sleepless: bool,
+}
+
+/// The homes that have workers of one function.
+#[derive(Default)]
+struct Interest {
+    homes: Vec<HomeInterest>,
+    /// Where the search for a home with sleepers starts.
+    next: usize,
+}
+
+impl Interest {
+    fn of(&mut self, home: ShardId) -> Option<&mut HomeInterest> {
+        self.homes.iter_mut().find(|entry| entry.home == home)
+    }
+
+    fn workers(&self) -> u64 {
+        self.homes.iter().map(|entry| u64::from(entry.workers)).sum()
+    }
+
+    /// The next home that may have sleepers, each in its turn.
+    fn next_with_sleepers(&mut self) -> Option<ShardId> {
+        let count = self.homes.len();
+        let at = (0..count).map(|step| (self.next + step) % count).find(|&at| !self.homes[at].sleepless)?;
+        self.next = (at + 1) % count;
+        Some(self.homes[at].home)
+    }
+}
+
+/// Jobs, and the homes that are interested in them.
+#[derive(Default)]
+pub(super) struct Owner {
+    pub(super) queue: Queue,
+    /// By index of the function.
+    interest: Vec<Interest>,
+    /// The last number given to a job, divided by the number of shards.
+    last_number: u64,
+}
+
+impl Owner {
+    pub(super) fn submit<O: Outbox>(&mut self, submit: Submit, cx: &mut Context<'_, O>) {
+        let Some(function) = self.function(&submit.function, cx) else {
+            return refuse(&submit, Refusal::TooManyFunctions, cx);
+        };
+        let workload_at = usize::from(submit.unique_bytes) + usize::from(submit.reducer_bytes);
+        let unique = &submit.body[..usize::from(submit.unique_bytes)];
+        if let Some(at) = self.queue.find_same(function, unique, &submit.body[workload_at..]) {
+            return self.join(at, &submit, cx);
+        }
+        if self.queue.functions[function].is_full(submit.priority) {
+            return refuse(&submit, Refusal::QueueFull, cx);
+        }
+        let number = self.next_number(cx);
+        report_accepted(&submit, cx);
+        let new = NewJob {
+            function,
+            number,
+            body: submit.body,
+            unique_bytes: submit.unique_bytes,
+            reducer_bytes: submit.reducer_bytes,
+            priority: submit.priority,
+            standing: if submit.waiter.is_some() { Standing::Foreground } else { Standing::Background },
+            not_before_s: submit.not_before_s,
+        };
+        let at = self.queue.add(new, now_s(cx));
+        if let Some(waiter) = submit.waiter {
+            self.queue.clients_mut(at).push(waiting(waiter));
+        }
+        cx.counts.submitted += 1;
+        // An epoch job wakes nobody before its time: there is nothing to grab.
+        if !matches!(self.queue.job(at).state, State::Scheduled { .. }) {
+            self.announce(function, 1, cx);
+        }
+        cx.send(
+            submit.reply.conn.shard(),
+            Message::Created { reply: submit.reply, number, waiter: submit.waiter },
+        );
+    }
+
+    /// A submit of a job that is already there.
+    fn join<O: Outbox>(&mut self, at: u32, submit: &Submit, cx: &mut Context<'_, O>) {
+        match submit.waiter {
+            Some(waiter) => self.queue.clients_mut(at).push(waiting(waiter)),
+            None => self.queue.make_background(at),
+        }
+        cx.counts.coalesced += 1;
+        let number = self.queue.job(at).number;
+        cx.send(
+            submit.reply.conn.shard(),
+            Message::Created { reply: submit.reply, number, waiter: submit.waiter },
+        );
+    }
+
+    pub(super) fn interest<O: Outbox>(
+        &mut self,
+        home: ShardId,
+        name: Name,
+        key: HomeFunction,
+        workers: u32,
+        cx: &mut Context<'_, O>,
+    ) {
+        // Homes limit what their workers register, so this one is not refused.
+        let function = self.queue.functions.find(&name).unwrap_or_else(|| self.create(name));
+        let best = self.queue.functions[function].best();
+        let interest = &mut self.interest[function as usize];
+        if workers == 0 {
+            interest.homes.retain(|entry| entry.home != home);
+            // Wakes that were on their way to that home have found nobody.
+            let runnable = self.runnable(function);
+            if runnable > 0 {
+                self.wake_elsewhere(function, runnable, cx);
+            }
+            return;
+        }
+        let before = interest.of(home).map_or(0, |entry| entry.workers);
+        match interest.of(home) {
+            Some(entry) => (entry.workers, entry.key, entry.told) = (workers, key, best),
+            None => interest.homes.push(HomeInterest { home, key, workers, told: best, sleepless: false }),
+        }
+        // A worker that came asleep has seen no wake for what waits already.
+        let wake = match cx.settings.wakeup {
+            _ if best.is_none() || workers < before => 0,
+            Wakeup::All => WAKE_ALL,
+            Wakeup::OnePerJob | Wakeup::Count(_) => 1,
+        };
+        cx.send(home, Message::Ready { key, function: OwnerFunction(function), best, wake });
+    }
+
+    pub(super) fn claim<O: Outbox>(
+        &mut self,
+        worker: ConnId,
+        functions: &[Claimed],
+        floor: Priority,
+        cx: &mut Context<'_, O>,
+    ) {
+        let home = worker.shard();
+        let taken = self.take(worker, functions, floor, cx);
+        let mut bests = Bests::new();
+        for claimed in functions {
+            let function = claimed.function.0;
+            let best = self.queue.functions[function].best();
+            let entry =
+                self.interest[function as usize].of(home).expect("a claim is for interesting functions");
+            entry.told = best;
+            bests.push((entry.key, best));
+        }
+        let Some(at) = taken else {
+            cx.counts.missed += 1;
+            return cx.send(home, Message::Missed { worker, bests });
+        };
+        let job = self.queue.job(at);
+        let key = self.interest[job.function as usize].of(home).expect("claimed from it just above").key;
+        let job = Assignment {
+            number: job.number,
+            function: key,
+            body: job.body.clone(),
+            unique_bytes: job.unique_bytes,
+            reducer_bytes: job.reducer_bytes,
+        };
+        cx.counts.assigned += 1;
+        cx.send(home, Message::Assigned { worker, job, bests });
+    }
+
+    fn take<O: Outbox>(
+        &mut self,
+        worker: ConnId,
+        functions: &[Claimed],
+        floor: Priority,
+        cx: &Context<'_, O>,
+    ) -> Option<u32> {
+        for priority in Priority::FROM_HIGH.into_iter().take_while(|&priority| priority >= floor) {
+            for claimed in functions {
+                let deadline_us = match claimed.timeout_ms {
+                    0 => u64::MAX,
+                    ms => cx.now.mono_us + u64::from(ms) * 1000,
+                };
+                let taken = self.queue.take(claimed.function.0, priority, party(worker), deadline_us);
+                if taken.is_some() {
+                    return taken;
+                }
+            }
+        }
+        None
+    }
+
+    pub(super) fn work<O: Outbox>(
+        &mut self,
+        worker: ConnId,
+        number: u64,
+        kind: WorkKind,
+        body: &Body,
+        cx: &mut Context<'_, O>,
+    ) {
+        // The home has checked that the worker holds the job; it may have run
+        // out of time since.
+        let Some(at) = self.held_by(number, worker) else { return };
+        if let WorkKind::Status { numerator, denominator } = kind {
+            self.queue.set_progress(at, numerator, denominator);
+        }
+        tell(self.queue.job(at), kind, body, Some(worker), cx);
+        if kind.is_last() {
+            match kind {
+                WorkKind::Complete => cx.counts.completed += 1,
+                _ => cx.counts.failed += 1,
+            }
+            self.queue.remove(at);
+        }
+    }
+
+    pub(super) fn abandoned<O: Outbox>(&mut self, worker: ConnId, numbers: &[u64], cx: &mut Context<'_, O>) {
+        for &number in numbers {
+            if let Some(at) = self.held_by(number, worker) {
+                self.lose(at, cx);
+            }
+        }
+    }
+
+    pub(super) fn returned<O: Outbox>(&mut self, worker: ConnId, number: u64, cx: &mut Context<'_, O>) {
+        let Some(at) = self.held_by(number, worker) else { return };
+        if self.queue.job(at).standing == Standing::Dead {
+            self.queue.remove(at);
+            return;
+        }
+        let function = self.queue.job(at).function;
+        self.queue.restore(at);
+        self.announce(function, 1, cx);
+    }
+
+    pub(super) fn detach<O: Outbox>(&mut self, waiter: Waiter, number: u64, cx: &mut Context<'_, O>) {
+        let Some(at) = self.queue.find(number) else { return };
+        let clients = self.queue.clients_mut(at);
+        if !clients.remove(waiting(waiter)) || !clients.as_slice().is_empty() {
+            return;
+        }
+        let job = self.queue.job(at);
+        if job.standing != Standing::Foreground {
+            return;
+        }
+        cx.counts.abandoned += 1;
+        if job.running().is_some() {
+            self.queue.kill_running(at);
+        } else {
+            self.queue.remove(at);
+        }
+    }
+
+    pub(super) fn status<O: Outbox>(&mut self, reply: Reply, number: u64, cx: &mut Context<'_, O>) {
+        let status = self.queue.find(number).map(|at| status_of(self.queue.job(at)));
+        cx.send(reply.conn.shard(), Message::StatusAnswer { reply, status });
+    }
+
+    pub(super) fn unique_status<O: Outbox>(&mut self, reply: Reply, unique: &[u8], cx: &mut Context<'_, O>) {
+        let status = self.queue.find_unique(unique).map(|at| status_of(self.queue.job(at)));
+        cx.send(reply.conn.shard(), Message::UniqueAnswer { reply, status });
+    }
+
+    /// A home could not use `left` wakes.
+    pub(super) fn unwoken<O: Outbox>(
+        &mut self,
+        home: ShardId,
+        function: OwnerFunction,
+        left: u32,
+        cx: &mut Context<'_, O>,
+    ) {
+        let Some(interest) = self.interest.get_mut(function.0 as usize) else { return };
+        let Some(entry) = interest.of(home) else { return };
+        entry.sleepless = true;
+        let runnable = self.runnable(function.0);
+        if left != WAKE_ALL && runnable > 0 {
+            self.wake_elsewhere(function.0, left.min(runnable), cx);
+        }
+    }
+
+    /// A worker sleeps at a home that had no sleepers.
+    pub(super) fn sleeper<O: Outbox>(
+        &mut self,
+        home: ShardId,
+        function: OwnerFunction,
+        cx: &mut Context<'_, O>,
+    ) {
+        let Some(interest) = self.interest.get_mut(function.0 as usize) else { return };
+        let Some(entry) = interest.of(home) else { return };
+        entry.sleepless = false;
+        // Jobs that became runnable meanwhile found nobody to wake here.
+        let runnable = self.runnable(function.0);
+        if runnable > 0 {
+            self.tell_ready(function.0, home, wakes(cx.settings.wakeup, runnable), cx);
+        }
+    }
+
+    pub(super) fn expire<O: Outbox>(&mut self, cx: &mut Context<'_, O>) {
+        while let Some(function) = self.queue.release_due(now_s(cx)) {
+            self.announce(function, 1, cx);
+        }
+        while let Some(at) = self.queue.overdue(cx.now.mono_us) {
+            self.time_out(at, cx);
+        }
+    }
+
+    /// Monotonic time at which `expire` may have something to do.
+    pub(super) fn deadline_us(&self, now: Now) -> Option<u64> {
+        let epoch = self.queue.next_due_s().map(|due_s| {
+            let wait_us = due_s.saturating_mul(1_000_000).saturating_sub(now.unix_us);
+            // The clock may be set while nothing happens: look again soon.
+            now.mono_us + wait_us.min(EPOCH_LOOK_US)
+        });
+        [epoch, self.queue.next_deadline_us()].into_iter().flatten().min()
+    }
+
+    /// Sends WORK_FAIL to who waits and forgets the job, or, if it runs, lets
+    /// its worker finish unheard. Whether there was such a job.
+    pub(super) fn cancel<O: Outbox>(&mut self, number: u64, cx: &mut Context<'_, O>) -> bool {
+        let Some(at) = self.queue.find(number) else { return false };
+        let job = self.queue.job(at);
+        if job.standing == Standing::Dead {
+            return true;
+        }
+        cx.counts.cancelled += 1;
+        tell(job, WorkKind::Fail, &Body::concat(&[b""]), None, cx);
+        if job.running().is_some() {
+            self.queue.kill_running(at);
+        } else {
+            self.queue.remove(at);
+        }
+        true
+    }
+
+    /// Whether the function exists now.
+    pub(super) fn create_function<O: Outbox>(&mut self, name: &Name, cx: &Context<'_, O>) -> bool {
+        self.function(name, cx).is_some()
+    }
+
+    /// Forgets a function and fails what waits in it.
+    pub(super) fn drop_function<O: Outbox>(
+        &mut self,
+        name: &[u8],
+        cx: &mut Context<'_, O>,
+    ) -> Result<(), DropRefusal> {
+        let function = self.queue.functions.find(name).ok_or(DropRefusal::NotFound)?;
+        if self.interest[function as usize].workers() > 0 || self.queue.functions[function].running() > 0 {
+            return Err(DropRefusal::InUse);
+        }
+        if self.queue.functions[function].total() > 0 {
+            for at in self.queue.jobs_of(function) {
+                tell(self.queue.job(at), WorkKind::Fail, &Body::concat(&[b""]), None, cx);
+                cx.counts.cancelled += 1;
+                self.queue.remove(at);
+            }
+        }
+        self.queue.functions.remove(function);
+        Ok(())
+    }
+
+    /// Workers registered for a function, on all homes.
+    pub(super) fn workers(&self, function: u32) -> u64 {
+        self.interest[function as usize].workers()
+    }
+
+    /// A job became runnable (rule 2): tell the homes that believe less, and
+    /// have sleepers woken.
+    fn announce<O: Outbox>(&mut self, function: u32, jobs: u32, cx: &mut Context<'_, O>) {
+        let best = self.queue.functions[function].best();
+        let wake = wakes(cx.settings.wakeup, jobs);
+        let interest = &mut self.interest[function as usize];
+        let chosen = if wake == WAKE_ALL { None } else { interest.next_with_sleepers() };
+        for entry in &mut interest.homes {
+            let wake = match wake {
+                WAKE_ALL if entry.sleepless => 0,
+                WAKE_ALL => WAKE_ALL,
+                wake if chosen == Some(entry.home) => wake,
+                _ => 0,
+            };
+            if wake > 0 || best > entry.told {
+                entry.told = best;
+                cx.send(
+                    entry.home,
+                    Message::Ready { key: entry.key, function: OwnerFunction(function), best, wake },
+                );
+            }
+        }
+    }
+
+    fn wake_elsewhere<O: Outbox>(&mut self, function: u32, wake: u32, cx: &mut Context<'_, O>) {
+        if let Some(home) = self.interest[function as usize].next_with_sleepers() {
+            self.tell_ready(function, home, wake, cx);
+        }
+    }
+
+    fn tell_ready<O: Outbox>(&mut self, function: u32, home: ShardId, wake: u32, cx: &mut Context<'_, O>) {
+        let best = self.queue.functions[function].best();
+        let Some(entry) = self.interest[function as usize].of(home) else { return };
+        entry.told = best;
+        cx.send(home, Message::Ready { key: entry.key, function: OwnerFunction(function), best, wake });
+    }
+
+    fn runnable(&self, function: u32) -> u32 {
+        u32::try_from(self.queue.functions[function].runnable()).unwrap_or(u32::MAX - 1)
+    }
+
+    /// The worker of a running job will not finish it (gearmand-spec.md, section 8).
+    fn lose<O: Outbox>(&mut self, at: u32, cx: &mut Context<'_, O>) {
+        let job = self.queue.job(at);
+        if job.standing == Standing::Dead {
+            self.queue.remove(at);
+            return;
+        }
+        let attempts = u32::from(job.losses) + 1;
+        if matches!(cx.settings.retries, Retries::Attempts(most) if attempts >= most) {
+            let handle = cx.settings.handle_prefix.handle(job.number);
+            cx.out.event(Event::Dropped { handle: handle.as_bytes(), unique: job.unique() });
+            cx.counts.dropped += 1;
+            tell(job, WorkKind::Fail, &Body::concat(&[b""]), None, cx);
+            self.queue.remove(at);
+            return;
+        }
+        let function = job.function;
+        cx.counts.requeued += 1;
+        self.queue.requeue(at);
+        self.announce(function, 1, cx);
+    }
+
+    /// A running job is out of time (gearmand-spec.md, section 9).
+    fn time_out<O: Outbox>(&mut self, at: u32, cx: &mut Context<'_, O>) {
+        let job = self.queue.job(at);
+        let Some(running) = job.running() else { return };
+        let (worker, number) = (ConnId::from_bits(running.worker.0), job.number);
+        let handle = cx.settings.handle_prefix.handle(number);
+        let name = &self.queue.functions[job.function].name;
+        cx.out.event(Event::TimedOut { handle: handle.as_bytes(), function: name });
+        cx.send(worker.shard(), Message::Released { worker, number });
+        self.lose(at, cx);
+    }
+
+    /// A running job, if this worker is the one that has it.
+    fn held_by(&self, number: u64, worker: ConnId) -> Option<u32> {
+        let at = self.queue.find(number)?;
+        let running = self.queue.job(at).running()?;
+        (running.worker == party(worker)).then_some(at)
+    }
+
+    fn function<O: Outbox>(&mut self, name: &Name, cx: &Context<'_, O>) -> Option<u32> {
+        match self.queue.functions.find(name) {
+            Some(function) => Some(function),
+            None if self.queue.functions.len() >= cx.settings.functions_max => None,
+            None => Some(self.create(name.clone())),
+        }
+    }
+
+    fn create(&mut self, name: Name) -> u32 {
+        let function = self.queue.functions.insert(name);
+        if self.interest.len() <= function as usize {
+            self.interest.resize_with(function as usize + 1, Interest::default);
+        }
+        function
+    }
+
+    /// Numbers are about the microseconds since the Unix epoch, so they never
+    /// repeat, not even after a restart, and tell a job's age.
+    fn next_number<O: Outbox>(&mut self, cx: &Context<'_, O>) -> u64 {
+        let shards = u64::from(cx.settings.shards);
+        self.last_number = (self.last_number + 1).max(cx.now.unix_us / shards);
+        self.last_number * shards + u64::from(cx.id.0)
+    }
+}
+
+/// Why a function was not dropped.
+pub(super) enum DropRefusal {
+    NotFound,
+    InUse,
+}
+
+/// How long an epoch job may be missed after the clock was set forward.
+const EPOCH_LOOK_US: u64 = 1_000_000;
+
+fn now_s<O: Outbox>(cx: &Context<'_, O>) -> u64 {
+    cx.now.unix_us / 1_000_000
+}
+
+fn party(conn: ConnId) -> Party {
+    Party(conn.to_bits())
+}
+
+fn waiting(waiter: Waiter) -> Waiting {
+    Waiting { client: party(waiter.conn), ticket: waiter.ticket }
+}
+
+/// How many sleepers are woken for so many jobs.
+fn wakes(wakeup: Wakeup, jobs: u32) -> u32 {
+    match wakeup {
+        Wakeup::All => WAKE_ALL,
+        Wakeup::OnePerJob => jobs,
+        Wakeup::Count(each) => jobs.saturating_mul(each).min(WAKE_ALL - 1),
+    }
+}
+
+fn refuse<O: Outbox>(submit: &Submit, refusal: Refusal, cx: &mut Context<'_, O>) {
+    cx.counts.refused += 1;
+    let message = Message::Refused { reply: submit.reply, waiter: submit.waiter, refusal };
+    cx.send(submit.reply.conn.shard(), message);
+}
+
+fn report_accepted<O: Outbox>(submit: &Submit, cx: &mut Context<'_, O>) {
+    if !cx.settings.report_accepted {
+        return;
+    }
+    let (unique, rest) = submit.body.split_at(usize::from(submit.unique_bytes));
+    let mut when = itoa::Buffer::new();
+    let last = match submit.reducer_bytes {
+        0 => when.format(submit.not_before_s).as_bytes(),
+        bytes => &rest[..usize::from(bytes)],
+    };
+    cx.out.event(Event::Accepted { function: &submit.function, unique, last });
+}
+
+/// Sends news of a job to every client that waits for it.
+fn tell<O: Outbox>(
+    job: &Job,
+    kind: WorkKind,
+    body: &Body,
+    producer: Option<ConnId>,
+    cx: &mut Context<'_, O>,
+) {
+    for waiting in job.clients.as_slice() {
+        let conn = ConnId::from_bits(waiting.client.0);
+        let waiter = Waiter { conn, ticket: waiting.ticket };
+        cx.send(
+            conn.shard(),
+            Message::Deliver { waiter, number: job.number, kind, body: body.clone(), producer },
+        );
+    }
+}
+
+fn status_of(job: &Job) -> JobStatus {
+    let running = job.running();
+    JobStatus {
+        number: job.number,
+        running: running.is_some(),
+        numerator: running.map_or(0, |running| running.numerator),
+        denominator: running.map_or(0, |running| running.denominator),
+        clients: u32::try_from(job.clients.as_slice().len()).unwrap_or(u32::MAX),
+    }
+}
