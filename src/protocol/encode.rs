@@ -42,7 +42,8 @@ mod tests {
 
     #[test]
     fn bytes_are_as_on_the_wire() {
-        let cases: [(Command, &[&[u8]], &[u8], &[u8]); 4] = [
+        type Case<'a> = (Command, &'a [&'a [u8]], &'a [u8], &'a [u8]);
+        let cases: [Case<'_>; 4] = [
             (Command::Noop, &[], b"", b"\0RES\0\0\0\x06\0\0\0\0"),
             (Command::JobCreated, &[b"H:x:1"], b"", b"\0RES\0\0\0\x08\0\0\0\x05H:x:1"),
             (Command::JobAssign, &[b"h", b"f"], b"w", b"\0RES\0\0\0\x0b\0\0\0\x05h\0f\0w"),

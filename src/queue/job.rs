@@ -46,7 +46,6 @@ pub enum Clients {
     /// One client.
     One(Waiting),
     /// Several, in the order they came; also one client several times.
-    #[expect(clippy::box_collection, reason = "keeps a job small; many clients are rare")]
     Many(Box<Vec<Waiting>>),
 }
 

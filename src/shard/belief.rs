@@ -205,7 +205,8 @@ mod tests {
                 let mut expected: Vec<u32> =
                     slots.iter().copied().filter(|&slot| beliefs.at(slot).best == Some(priority)).collect();
                 let mut ready = beliefs.ready(priority).to_vec();
-                (expected.sort_unstable(), ready.sort_unstable());
+                expected.sort_unstable();
+                ready.sort_unstable();
                 assert_eq!(ready, expected);
             }
         }

@@ -153,7 +153,7 @@ impl Home {
     }
 
     /// Its connection is gone: everything that it had goes to others.
-    pub(super) fn worker_gone<O: Outbox>(&mut self, conn: ConnId, worker: Worker, cx: &mut Context<'_, O>) {
+    pub(super) fn worker_gone<O: Outbox>(&mut self, conn: ConnId, worker: &Worker, cx: &mut Context<'_, O>) {
         let lost = worker.held.iter().map(|(&number, held)| (held.order, number)).collect();
         abandon(conn, lost, cx);
         let woken_for = match (worker.sleep, worker.grab) {

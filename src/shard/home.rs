@@ -65,7 +65,7 @@ impl Home {
         cx.counts.connections -= 1;
         cx.counts.open_replies -= connection.replies.len() as u64;
         if let Some(worker) = connection.worker {
-            self.worker_gone(conn, *worker, cx);
+            self.worker_gone(conn, &worker, cx);
         }
         for (ticket, number) in connection.awaited.known() {
             let waiter = Waiter { conn, ticket };
