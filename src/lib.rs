@@ -1,4 +1,38 @@
 //! gearshard: a Gearman job server for machines with many cores.
+//!
+//! # The map
+//!
+//! Bytes become packets in [`protocol`]; packets become decisions in `shard`,
+//! which is pure; decisions become bytes again in `reactor`. Whatever touches a
+//! socket, a clock or a file stands at the rim. From the ground floor up; code
+//! uses what stands above its own row, never what stands below it:
+//!
+//! | floor | owns | must not know |
+//! |---|---|---|
+//! | [`protocol`] | packet table, framing, admin lines, handles | sockets, queues, clocks |
+//! | `queue` | jobs, functions, priorities, the unique index | packets, connections' roles, shards |
+//! | `shard` | homes (connections' roles), owners (functions), messages between them | mio, threads, clocks, I/O errors |
+//! | `reactor` | the mio loop, sockets, buffers, inboxes, pinning | what a job means |
+//! | `config` | command line, config file, environment | sockets, jobs |
+//! | `server` | listening, accepting, log, signals, wiring | any rule of Gearman |
+//!
+//! # The life of a job
+//!
+//! 1. A client's shard (its *home*) decodes SUBMIT_JOB, reserves the place of
+//!    the reply, and sends `Submit` to the shard that the function's name
+//!    hashes to (its *owner*).
+//! 2. The owner coalesces it with the same job, or files it in the lane of its
+//!    priority; tells the homes that believe less waits there; asks one of them
+//!    to wake a sleeping worker; and answers `Created`.
+//! 3. The worker's home sends NOOP. The worker's GRAB_JOB makes the home choose
+//!    among the worker's functions by what it believes of each, and `Claim`
+//!    from that function's owner, who answers `Assigned` or `Missed`.
+//! 4. What the worker says (WORK_*) goes to the owner, which the number in the
+//!    handle names, and from there to every home with a client that waits.
+//! 5. The job ends with WORK_COMPLETE, WORK_FAIL or WORK_EXCEPTION; a worker
+//!    that is lost or too slow sends it back to step 2.
+//!
+//! No shard ever waits for another, and nothing is locked on the way.
 
 pub mod protocol;
 #[cfg(feature = "server")]
