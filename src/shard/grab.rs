@@ -239,21 +239,20 @@ impl Home {
     /// What to ask the owner of `slot` for: its functions in their turns, and
     /// no priority below what is believed of the functions not asked for.
     fn claim_of(&self, worker: &Worker, priority: Priority, slot: u32) -> (SmallVec<[Claimed; 2]>, Priority) {
+        let chosen = self.beliefs.at(slot);
+        let claimed = |function, timeout_ms| Claimed { function, timeout_ms };
         let mut functions = SmallVec::new();
-        let mut floor: Best = None;
-        let owner = self.beliefs.at(slot).owner;
         if worker.functions.len() > CLAIM_FUNCTIONS_MAX {
-            floor = Some(priority);
+            let timeout_ms = worker.functions.get(slot).map_or(0, |registration| registration.timeout_ms);
+            functions.extend(chosen.function.map(|function| claimed(function, timeout_ms)));
+            return (functions, priority);
         }
+        let mut floor: Best = None;
         for registration in worker.functions.iter() {
-            let one_only = worker.functions.len() > CLAIM_FUNCTIONS_MAX;
-            if one_only && registration.slot != slot {
-                continue;
-            }
             let belief = self.beliefs.at(registration.slot);
             match belief.function {
-                Some(function) if belief.owner == owner && belief.best.is_some() => {
-                    functions.push(Claimed { function, timeout_ms: registration.timeout_ms });
+                Some(function) if belief.owner == chosen.owner && belief.best.is_some() => {
+                    functions.push(claimed(function, registration.timeout_ms));
                 }
                 _ => floor = floor.max(belief.best),
             }

@@ -44,6 +44,10 @@ impl Registrations {
         self.turns.get(&slot).copied()
     }
 
+    pub(super) fn get(&self, slot: u32) -> Option<&Registration> {
+        self.order.get(self.turns.get(&slot)?)
+    }
+
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Registration> {
         self.order.get_mut(self.turns.get(&slot)?)
     }
