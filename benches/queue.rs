@@ -1,0 +1,82 @@
+//! Jobs in and out of one shard's queue: `cargo bench --bench queue`.
+
+use divan::{Bencher, black_box};
+use gearshard::queue::body::Body;
+use gearshard::queue::job::{Party, Priority, Standing};
+use gearshard::queue::name::Name;
+use gearshard::queue::{NewJob, Queue};
+
+/// How many other jobs are queued.
+const DEPTHS: [u64; 4] = [0, 1_000, 100_000, 1_000_000];
+
+fn main() {
+    divan::main();
+}
+
+fn job(number: u64) -> NewJob {
+    let unique = number.to_be_bytes();
+    NewJob {
+        function: 0,
+        number,
+        body: Body::concat(&[&unique, &[], &[7; 64]]),
+        unique_bytes: 8,
+        reducer_bytes: 0,
+        priority: Priority::Normal,
+        standing: Standing::Background,
+        not_before_s: 0,
+    }
+}
+
+fn filled(depth: u64) -> Queue {
+    let mut queue = Queue::default();
+    queue.functions.insert(Name::from(&b"reverse"[..]));
+    for number in 0..depth {
+        queue.add(job(number), 0);
+    }
+    queue
+}
+
+/// One job through a queue of constant depth: looked up, added, taken, removed.
+#[divan::bench(args = DEPTHS)]
+fn add_take_and_remove(bencher: Bencher<'_, '_>, depth: u64) {
+    let mut queue = filled(depth);
+    let mut number = depth;
+    bencher.bench_local(|| {
+        let unique = number.to_be_bytes();
+        assert_eq!(queue.find_same(0, black_box(&unique), &[]), None);
+        queue.add(job(number), 0);
+        number += 1;
+        let taken = queue.take(0, Priority::Normal, Party(1), u64::MAX).expect("a job was just added");
+        queue.remove(taken)
+    });
+}
+
+/// A submit whose unique is queued already.
+#[divan::bench(args = [1_000, 1_000_000])]
+fn find_the_same(bencher: Bencher<'_, '_>, depth: u64) {
+    let queue = filled(depth);
+    let mut number = 0;
+    bencher.bench_local(|| {
+        number = (number + 7919) % depth;
+        queue
+            .find_same(0, black_box(&number.to_be_bytes()), &[])
+            .expect("every number below the depth is queued")
+    });
+}
+
+/// A job found by the number in its handle.
+#[divan::bench(args = [1_000, 1_000_000])]
+fn find_by_number(bencher: Bencher<'_, '_>, depth: u64) {
+    let queue = filled(depth);
+    let mut number = 0;
+    bencher.bench_local(|| {
+        number = (number + 7919) % depth;
+        queue.find(black_box(number)).expect("every number below the depth is queued")
+    });
+}
+
+/// Filling an empty queue, growth of its tables included; the time is for all.
+#[divan::bench(args = [1_000, 100_000], sample_count = 20)]
+fn fill(depth: u64) -> Queue {
+    filled(depth)
+}
