@@ -38,6 +38,8 @@ pub mod protocol;
 #[cfg(feature = "server")]
 pub mod queue;
 #[cfg(feature = "server")]
+pub mod reactor;
+#[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "server")]
 pub mod shard;

@@ -1,0 +1,302 @@
+//! The inboxes of the shards, and how a sleeping shard is woken.
+//!
+//! Messages are staged per destination during a turn and leave together at
+//! its end. A wake is a system call, so a shard that is awake is never woken:
+//! it says when it is about to park, and the first sender after that wakes
+//! it, once. Knows nothing of what a message means.
+//!
+//! # No wake-up is lost
+//!
+//! The owner of an inbox and a sender each write one thing and then read what
+//! the other writes (Dekker's pattern):
+//!
+//! ```text
+//! owner                               sender
+//! parked := true                      put a batch into the inbox
+//! fence(SeqCst)                       fence(SeqCst)
+//! inbox empty? park : go on           parked? clear it and wake : nothing
+//! ```
+//!
+//! The two fences are in one total order. If the owner's comes first, the
+//! sender behind its own fence sees `parked` set and wakes. If the sender's
+//! comes first, the owner behind its own fence sees the batch and does not
+//! park. Weaker orderings would let both reads be done before both writes,
+//! and the batch would wait beside a sleeping shard. The waker's signal stays
+//! pending until the next poll, so it may also come before the owner parks.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
+
+use crate::shard::ids::ShardId;
+
+/// Something that can end another thread's poll.
+pub(crate) trait Wake: Send + Sync {
+    /// Ends the poll under way, or the next one.
+    fn wake(&self) -> io::Result<()>;
+}
+
+impl Wake for mio::Waker {
+    fn wake(&self) -> io::Result<()> {
+        Self::wake(self)
+    }
+}
+
+/// The sending end of one inbox; shared by everyone who may send.
+pub(crate) struct Address<T> {
+    // Unbounded, because no shard may ever wait for another. What lies here is
+    // bounded by the replies that connections may be owed and by the bytes
+    // that one turn reads.
+    sender: Sender<T>,
+    parked: Arc<Parked>,
+}
+
+struct Parked {
+    // A line of its own: senders read it once a batch, the owner writes it.
+    flag: CacheLine<AtomicBool>,
+    waker: Box<dyn Wake>,
+}
+
+#[repr(align(128))]
+struct CacheLine<T>(T);
+
+/// The receiving end; belongs to one thread.
+pub(crate) struct Inbox<T> {
+    receiver: Receiver<T>,
+    parked: Arc<Parked>,
+}
+
+/// An inbox whose owner is woken by `waker`.
+pub(crate) fn inbox<T>(waker: impl Wake + 'static) -> (Address<T>, Inbox<T>) {
+    let (sender, receiver) = crossbeam_channel::unbounded();
+    let parked = Arc::new(Parked { flag: CacheLine(AtomicBool::new(false)), waker: Box::new(waker) });
+    (Address { sender, parked: Arc::clone(&parked) }, Inbox { receiver, parked })
+}
+
+impl<T> Clone for Address<T> {
+    fn clone(&self) -> Self {
+        Self { sender: self.sender.clone(), parked: Arc::clone(&self.parked) }
+    }
+}
+
+impl<T> Address<T> {
+    /// Puts `item` into the inbox and wakes its owner if it is parked.
+    /// Returns whether the owner still exists.
+    pub(crate) fn send(&self, item: T) -> bool {
+        if self.sender.send(item).is_err() {
+            return false;
+        }
+        fence(Ordering::SeqCst);
+        let flag = &self.parked.flag.0;
+        // The swap lets exactly one of several senders do the system call.
+        if flag.load(Ordering::Relaxed) && flag.swap(false, Ordering::Relaxed) {
+            // The event descriptor is ours and open, so only a broken kernel fails here,
+            // and a shard that cannot be woken must not live on.
+            self.parked.waker.wake().expect("a waker wakes as long as its poll exists");
+        }
+        true
+    }
+}
+
+impl<T> Inbox<T> {
+    /// Takes the next item, if there is one.
+    pub(crate) fn try_take(&self) -> Option<T> {
+        match self.receiver.try_recv() {
+            Ok(item) => Some(item),
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+        }
+    }
+
+    /// How many items wait now.
+    pub(crate) fn len(&self) -> usize {
+        self.receiver.len()
+    }
+
+    /// Announces that the owner will park. When this is false, something is
+    /// in the inbox and the owner must not park.
+    pub(crate) fn park(&self) -> bool {
+        self.parked.flag.0.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if self.receiver.is_empty() {
+            return true;
+        }
+        self.unpark();
+        false
+    }
+
+    /// Announces that the owner is awake again.
+    pub(crate) fn unpark(&self) {
+        self.parked.flag.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// What one shard has for the others, staged until the end of its turn.
+pub(crate) struct Staging<M, T> {
+    own: ShardId,
+    addresses: Vec<Address<T>>,
+    staged: Vec<Vec<M>>,
+    // Destinations with something staged, in order of their first message.
+    touched: Vec<ShardId>,
+    pack: fn(ShardId, Vec<M>) -> T,
+    batches: u64,
+}
+
+impl<M, T> Staging<M, T> {
+    /// `addresses` are those of all shards, `own` included; `pack` makes one
+    /// inbox item of a batch from `own`.
+    pub(crate) fn new(own: ShardId, addresses: Vec<Address<T>>, pack: fn(ShardId, Vec<M>) -> T) -> Self {
+        let staged = addresses.iter().map(|_| Vec::new()).collect();
+        Self { own, addresses, staged, touched: Vec::new(), pack, batches: 0 }
+    }
+
+    /// Adds a message for `to`; the order of messages to one shard is kept.
+    pub(crate) fn stage(&mut self, to: ShardId, message: M) {
+        assert!(to != self.own, "a shard loops messages to itself back internally");
+        let batch = &mut self.staged[to.index()];
+        if batch.is_empty() {
+            self.touched.push(to);
+        }
+        batch.push(message);
+    }
+
+    /// Sends everything staged, one batch a destination.
+    pub(crate) fn dispatch(&mut self) {
+        for to in self.touched.drain(..) {
+            // A busy pair of shards exchanges batches of similar size every turn.
+            let next = Vec::with_capacity(self.staged[to.index()].len().min(64));
+            let batch = std::mem::replace(&mut self.staged[to.index()], next);
+            self.batches += 1;
+            // A shard that is gone means that the server stops: nobody waits for this batch.
+            self.addresses[to.index()].send((self.pack)(self.own, batch));
+        }
+    }
+
+    /// Batches sent so far.
+    pub(crate) fn batches(&self) -> u64 {
+        self.batches
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+    use std::time::{Duration, Instant};
+
+    use mio::{Events, Poll, Token, Waker};
+
+    use super::*;
+
+    struct CountedWakes(Arc<AtomicU64>);
+
+    impl Wake for CountedWakes {
+        fn wake(&self) -> io::Result<()> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn only_a_parked_owner_is_woken_and_only_once() {
+        let wakes = Arc::new(AtomicU64::new(0));
+        let (address, inbox) = inbox(CountedWakes(Arc::clone(&wakes)));
+        address.send(1);
+        assert_eq!(wakes.load(Ordering::Relaxed), 0, "the owner did not say that it parks");
+        assert!(!inbox.park(), "an inbox with something in it forbids parking");
+        address.send(2);
+        assert_eq!(wakes.load(Ordering::Relaxed), 0, "a refused park leaves the owner awake");
+        assert_eq!((inbox.try_take(), inbox.try_take(), inbox.try_take()), (Some(1), Some(2), None));
+        assert!(inbox.park());
+        address.send(3);
+        address.send(4);
+        assert_eq!(wakes.load(Ordering::Relaxed), 1);
+        inbox.unpark();
+        address.send(5);
+        assert_eq!(wakes.load(Ordering::Relaxed), 1);
+        assert_eq!(inbox.len(), 3);
+    }
+
+    #[test]
+    fn batches_keep_the_order_of_each_destination() {
+        let quiet = || CountedWakes(Arc::default());
+        let (to_0, _) = inbox(quiet());
+        let (to_1, inbox_1) = inbox(quiet());
+        let (to_2, inbox_2) = inbox(quiet());
+        let mut staging = Staging::new(ShardId(0), vec![to_0, to_1, to_2], |from, batch| (from, batch));
+        staging.stage(ShardId(2), 'a');
+        staging.stage(ShardId(1), 'b');
+        staging.stage(ShardId(2), 'c');
+        assert_eq!(inbox_2.len(), 0, "nothing leaves before the end of the turn");
+        staging.dispatch();
+        staging.dispatch();
+        assert_eq!(inbox_1.try_take(), Some((ShardId(0), vec!['b'])));
+        assert_eq!(inbox_2.try_take(), Some((ShardId(0), vec!['a', 'c'])));
+        assert_eq!((inbox_1.len(), inbox_2.len(), staging.batches()), (0, 0, 2));
+    }
+
+    /// One thread of the token game: passes tokens on until they are used up,
+    /// and parks without any timeout in between.
+    fn play(own: usize, mut poll: Poll, inbox: &Inbox<u32>, players: &[Address<u32>], left: &AtomicU64) {
+        let mut events = Events::with_capacity(8);
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(own as u64 + 1);
+        while left.load(Ordering::SeqCst) > 0 {
+            while let Some(hops) = inbox.try_take() {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                // Vary the moment between taking and passing on.
+                for _ in 0..random % 64 {
+                    std::hint::spin_loop();
+                }
+                if hops > 0 {
+                    players[(random >> 32) as usize % players.len()].send(hops - 1);
+                } else if left.fetch_sub(1, Ordering::SeqCst) == 1 {
+                    // The game is over: the others may be parked.
+                    for player in players {
+                        player.send(0);
+                    }
+                    return;
+                }
+            }
+            if inbox.park() {
+                poll.poll(&mut events, None).unwrap();
+            }
+            inbox.unpark();
+        }
+    }
+
+    #[test]
+    fn no_wake_up_is_lost_between_threads_that_park_without_timeout() {
+        for (threads, tokens, hops) in [(2, 1, 40_000), (4, 2, 30_000), (4, 40, 2_000)] {
+            let mut polls = Vec::new();
+            let mut addresses = Vec::new();
+            for _ in 0..threads {
+                let poll = Poll::new().unwrap();
+                let (address, inbox) = inbox(Waker::new(poll.registry(), Token(0)).unwrap());
+                addresses.push(address);
+                polls.push((poll, inbox));
+            }
+            let left = Arc::new(AtomicU64::new(tokens));
+            let players: Vec<_> = polls
+                .into_iter()
+                .enumerate()
+                .map(|(own, (poll, inbox))| {
+                    let (addresses, left) = (addresses.clone(), Arc::clone(&left));
+                    std::thread::spawn(move || play(own, poll, &inbox, &addresses, &left))
+                })
+                .collect();
+            for token in 0..tokens {
+                addresses[token as usize % threads].send(hops);
+            }
+            let deadline = Instant::now() + Duration::from_secs(120);
+            for player in players {
+                while !player.is_finished() {
+                    assert!(Instant::now() < deadline, "a token is stuck beside a parked thread");
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                player.join().unwrap();
+            }
+        }
+    }
+}

@@ -1,0 +1,547 @@
+//! The loop that drives one shard, on one thread.
+//!
+//! The order of a turn (see the parent module) is written down in
+//! [`EventLoop::turn`]; everything else here is one step of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::{Events, Poll, Token};
+
+use super::bus::{Address, Inbox, Staging};
+use super::connection::Received;
+use super::gauges::Gauges;
+use super::rim::Rim;
+use super::socket::{Remote, Socket};
+use super::watches::Watch;
+use super::{Clock, Delivery, Limits};
+use crate::protocol::decode::decode;
+use crate::server::log::{Level, Log};
+use crate::shard::ids::{ConnId, Now, ShardId};
+use crate::shard::message::Refusal;
+use crate::shard::settings::Settings;
+use crate::shard::{Peer, Shard};
+
+/// The event that only ends the poll: something is in the inbox.
+pub(crate) const WAKE: Token = Token(usize::MAX);
+
+/// Received from one connection in one turn at most, but for large packets.
+const SCRATCH_BYTES: usize = 128 << 10;
+/// Sockets that one poll reports at most: what is decided early in a turn is
+/// written at its end.
+const EVENTS_MAX: usize = 128;
+/// Turns that patient replies wait at most while other work is ready.
+const IDLE_TURNS_MAX: u32 = 8;
+/// An unfinished packet gets on when it receives this much in the timeout.
+const PACKET_PROGRESS_BYTES: usize = 64 << 10;
+/// Turns between two looks at the memory in use.
+const MEMORY_TURNS: u64 = 16;
+/// How long to wait for memory before looking again.
+const STARVED_US: u64 = 50_000;
+/// How long replies may take to leave when the server ends.
+const FINISH_US: u64 = 1_000_000;
+
+/// What an event loop is made of.
+pub(crate) struct Parts {
+    pub(crate) id: ShardId,
+    pub(crate) poll: Poll,
+    pub(crate) inbox: Inbox<Delivery>,
+    pub(crate) addresses: Vec<Address<Delivery>>,
+    pub(crate) gauges: Arc<[Gauges]>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) limits: Limits,
+    pub(crate) clock: Clock,
+    pub(crate) log: Log,
+}
+
+/// One shard and everything around it.
+pub(crate) struct EventLoop {
+    shard: Shard,
+    rim: Rim,
+    inbox: Inbox<Delivery>,
+    poll: Poll,
+    events: Events,
+    scratch: Box<[u8]>,
+    clock: Clock,
+    now: Now,
+    idle_turns: u32,
+    draining: bool,
+    memory_full: bool,
+    // Connections whose large packets wait for memory.
+    starved: Vec<ConnId>,
+    finish_by_us: Option<u64>,
+    stopped: bool,
+}
+
+impl EventLoop {
+    /// A loop at rest.
+    pub(crate) fn new(parts: Parts) -> std::io::Result<Self> {
+        let Parts { id, poll, inbox, addresses, gauges, settings, limits, clock, log } = parts;
+        let bus = Staging::new(id, addresses, Delivery::Messages);
+        let rim = Rim::new(id, bus, poll.registry().try_clone()?, gauges, limits, log);
+        let now = clock.now();
+        Ok(Self {
+            shard: Shard::new(id, settings),
+            rim,
+            inbox,
+            poll,
+            events: Events::with_capacity(EVENTS_MAX),
+            scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            clock,
+            now,
+            idle_turns: 0,
+            draining: false,
+            memory_full: false,
+            starved: Vec::new(),
+            finish_by_us: None,
+            stopped: false,
+        })
+    }
+
+    /// Turns until the server ends, closes every connection, and returns the
+    /// shard, which may take a while to drop.
+    pub(crate) fn run(mut self) -> Shard {
+        while !self.stopped {
+            self.turn();
+        }
+        let log = Arc::clone(&self.rim.log);
+        for connection in self.rim.all() {
+            log(Level::Info, format_args!("Disconnected {}", connection.remote));
+        }
+        self.shard
+    }
+
+    fn turn(&mut self) {
+        let ready = self.wait();
+        self.now = self.clock.now();
+        self.rim.now_us = self.now.mono_us;
+        self.rim.traffic.turns += 1;
+        self.rim.gauges().begin_turn();
+
+        self.look_at_memory();
+        let events = self.note_events();
+        let quiet = !ready && events == 0;
+        let idle_inbox = self.inbox.len() == 0;
+        self.receive_from_ready();
+        self.take_inbox();
+        self.expire();
+        self.settle();
+        self.rim.bus.dispatch();
+        self.flush(quiet && idle_inbox);
+        self.settle();
+        self.rim.bus.dispatch();
+        self.finish();
+
+        self.rim.gauges().end_turn(self.shard.counts(), self.traffic());
+    }
+
+    /// Polls; returns whether it is known that there is something to do.
+    fn wait(&mut self) -> bool {
+        let busy = !self.rim.ready.is_empty() || !self.rim.urgent.is_empty();
+        let timeout =
+            if busy || !self.rim.idle.is_empty() { Some(Duration::ZERO) } else { self.sleep_time() };
+        let parked = timeout != Some(Duration::ZERO) && self.inbox.park();
+        let timeout = if parked { timeout } else { Some(Duration::ZERO) };
+        let polled = self.poll.poll(&mut self.events, timeout);
+        if parked {
+            self.inbox.unpark();
+        }
+        match polled {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => self.events.clear(),
+            Err(error) => panic!("polling our own descriptors works: {error}"),
+        }
+        busy
+    }
+
+    fn sleep_time(&self) -> Option<Duration> {
+        let starved = (!self.starved.is_empty()).then_some(self.now.mono_us + STARVED_US);
+        let due_us = [self.shard.deadline(self.now), self.rim.watches.next_us(), starved, self.finish_by_us]
+            .into_iter()
+            .flatten()
+            .min()?;
+        Some(Duration::from_micros(due_us.saturating_sub(self.clock.mono_us())))
+    }
+
+    /// Notes which sockets are ready; returns how many events there were.
+    fn note_events(&mut self) -> usize {
+        let mut count = 0;
+        for event in &self.events {
+            if event.token() == WAKE {
+                continue;
+            }
+            count += 1;
+            let Some(connection) = self.rim.in_slot(event.token().0) else { continue };
+            let conn = connection.id;
+            if event.is_read_closed() || event.is_error() {
+                connection.flags.hung_up = true;
+                connection.flags.readable = true;
+            }
+            connection.flags.readable |= event.is_readable();
+            let readable = connection.flags.readable && !connection.flags.is_stopped();
+            if event.is_writable() && connection.flags.blocked && !connection.flags.in_urgent {
+                connection.flags.in_urgent = true;
+                self.rim.urgent.push(conn);
+            }
+            if readable {
+                self.rim.make_ready(conn);
+            }
+        }
+        count
+    }
+
+    fn receive_from_ready(&mut self) {
+        if self.finish_by_us.is_some() {
+            return;
+        }
+        // What becomes ready meanwhile has its turn next time.
+        for conn in std::mem::take(&mut self.rim.ready) {
+            self.receive_from(conn);
+        }
+    }
+
+    fn receive_from(&mut self, conn: ConnId) {
+        let memory_full = self.memory_full;
+        let Some(connection) = self.rim.get(conn) else { return };
+        connection.flags.in_ready = false;
+        if connection.flags.is_stopped() {
+            return;
+        }
+        if memory_full && connection.asks_for_memory() {
+            self.starved.push(conn);
+            return;
+        }
+        let received = connection.receive(&mut self.scratch);
+        // Before deciding: what other shards have said by now.
+        self.take_inbox();
+        match received {
+            Received::Scratch(count) => {
+                self.rim.traffic.receives += 1;
+                self.rim.traffic.received_bytes += count as u64;
+                self.decide_on_scratch(conn, count);
+            }
+            Received::Own => {
+                self.rim.traffic.receives += 1;
+                self.decide_on_unread(conn);
+            }
+            Received::Nothing => {}
+            Received::End => self.end_of_stream(conn),
+            Received::Broken(error) => {
+                if let Some(connection) = self.rim.get(conn) {
+                    let remote = connection.remote;
+                    (self.rim.log)(Level::Debug, format_args!("Connection from {remote} broke: {error}"));
+                }
+                self.rim.end(conn);
+            }
+        }
+        self.rim.recount(conn);
+        let again = self.rim.get(conn).is_some_and(|c| c.flags.readable && !c.flags.is_stopped());
+        if again {
+            self.rim.make_ready(conn);
+        }
+    }
+
+    /// The peer has sent all that it ever will. What it is owed by now still
+    /// leaves, if the kernel takes it.
+    fn end_of_stream(&mut self, conn: ConnId) {
+        if let Some(connection) = self.rim.get(conn) {
+            let remote = connection.remote;
+            (self.rim.log)(Level::Info, format_args!("Peer connection has called close(): {remote}"));
+        }
+        self.rim.flush(conn);
+        self.rim.end(conn);
+    }
+
+    fn decide_on_scratch(&mut self, conn: ConnId, count: usize) {
+        let mut start = 0;
+        if self.rim.get(conn).is_some_and(|connection| !connection.flags.is_stopped()) {
+            start = decide(&mut self.shard, &mut self.rim, self.now, conn, &self.scratch[..count]);
+        }
+        let Some(connection) = self.rim.get(conn) else { return };
+        if start < count && !connection.flags.closing {
+            connection.unread.keep(&self.scratch[start..count]);
+            self.watch_packet(conn, start > 0);
+        }
+    }
+
+    /// Decides on what lies in the connection's own buffer.
+    fn decide_on_unread(&mut self, conn: ConnId) {
+        let Some(connection) = self.rim.get(conn) else { return };
+        if connection.flags.is_stopped() || connection.unread.is_empty() || connection.unread.is_incomplete()
+        {
+            return;
+        }
+        let (bytes, start) = connection.unread.take();
+        let used = decide(&mut self.shard, &mut self.rim, self.now, conn, &bytes[start..]);
+        let Some(connection) = self.rim.get(conn) else { return };
+        if !connection.flags.closing {
+            connection.unread.put_back(bytes, start + used);
+            self.watch_packet(conn, used > 0);
+        }
+    }
+
+    /// Sees to it that an unfinished packet gets on. `fresh`: it is not the
+    /// one that was unfinished before.
+    fn watch_packet(&mut self, conn: ConnId, fresh: bool) {
+        let Some(timeout_us) = self.rim.limits.packet_timeout_us else { return };
+        let now_us = self.now.mono_us;
+        let Some(connection) = self.rim.get(conn) else { return };
+        if connection.unread.is_empty() {
+            return;
+        }
+        if fresh || !connection.flags.packet_watched {
+            connection.packet_since_us = now_us;
+            connection.packet_progress = 0;
+        }
+        if !std::mem::replace(&mut connection.flags.packet_watched, true) {
+            self.rim.watches.set(now_us + timeout_us, Watch::Packet, conn);
+        }
+    }
+
+    /// Takes in what other shards and the acceptor have sent by now.
+    fn take_inbox(&mut self) {
+        let Some(first) = self.inbox.try_take() else { return };
+        // What comes meanwhile can wait, or busy neighbours would keep us here.
+        let more = self.inbox.len();
+        self.deliver(first);
+        for _ in 0..more {
+            let Some(delivery) = self.inbox.try_take() else { return };
+            self.deliver(delivery);
+        }
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        match delivery {
+            Delivery::Messages(from, messages) => {
+                self.rim.traffic.batches_received += 1;
+                for message in messages {
+                    self.shard.receive(self.now, from, message, &mut self.rim);
+                    relieve(&mut self.shard, &mut self.rim, self.now);
+                }
+            }
+            Delivery::Connection(socket, remote) => self.open(socket, remote),
+            Delivery::Drain => {
+                self.draining = true;
+                self.refuse();
+            }
+            Delivery::Finish => self.finish_by_us = Some(self.now.mono_us + FINISH_US),
+            Delivery::Stop => self.stopped = true,
+        }
+    }
+
+    fn open(&mut self, socket: Socket, remote: Remote) {
+        let peer = Peer { fd: socket.number(), address: remote.word() };
+        let Some(conn) = self.shard.open(peer) else {
+            (self.rim.log)(Level::Warning, format_args!("No room for the connection from {remote}"));
+            self.rim.gauges().connection_closed();
+            return;
+        };
+        if let Err(error) = self.rim.insert(conn, socket, remote) {
+            (self.rim.log)(Level::Error, format_args!("Cannot watch the connection from {remote}: {error}"));
+            self.shard.close(self.now, conn, &mut self.rim);
+            self.rim.gauges().connection_closed();
+        }
+    }
+
+    fn expire(&mut self) {
+        if self.shard.deadline(self.now).is_some_and(|due_us| due_us <= self.now.mono_us) {
+            self.shard.expire(self.now, &mut self.rim);
+        }
+        while let Some((watch, conn)) = self.rim.watches.pop_due(self.now.mono_us) {
+            match watch {
+                Watch::Write => self.look_at_write(conn),
+                Watch::Packet => self.look_at_packet(conn),
+            }
+        }
+    }
+
+    fn look_at_write(&mut self, conn: ConnId) {
+        let stall_us = self.rim.limits.write_stall_us;
+        let now_us = self.now.mono_us;
+        let Some(connection) = self.rim.get(conn) else { return };
+        connection.flags.write_watched = false;
+        if !connection.flags.blocked {
+            return;
+        }
+        let due_us = connection.write_progress_us + stall_us;
+        if due_us > now_us {
+            connection.flags.write_watched = true;
+            self.rim.watches.set(due_us, Watch::Write, conn);
+        } else {
+            self.rim.traffic.cut_stalled += 1;
+            self.rim.cut(conn, "it has not read for too long");
+        }
+    }
+
+    fn look_at_packet(&mut self, conn: ConnId) {
+        let Some(timeout_us) = self.rim.limits.packet_timeout_us else { return };
+        let now_us = self.now.mono_us;
+        let Some(connection) = self.rim.get(conn) else { return };
+        connection.flags.packet_watched = false;
+        if connection.unread.is_empty() || connection.flags.closing {
+            return;
+        }
+        let mut due_us = connection.packet_since_us + timeout_us;
+        // A held connection is not received from, so that it cannot get on.
+        if due_us <= now_us && (connection.flags.held || connection.packet_progress >= PACKET_PROGRESS_BYTES)
+        {
+            connection.packet_since_us = now_us;
+            connection.packet_progress = 0;
+            due_us = now_us + timeout_us;
+        }
+        if due_us > now_us {
+            connection.flags.packet_watched = true;
+            self.rim.watches.set(due_us, Watch::Packet, conn);
+        } else {
+            self.rim.traffic.cut_incomplete += 1;
+            self.rim.cut(conn, "it does not finish its packet");
+        }
+    }
+
+    /// Works off what the shard's answers have led to, until nothing is left.
+    fn settle(&mut self) {
+        loop {
+            relieve(&mut self.shard, &mut self.rim, self.now);
+            if let Some(conn) = self.rim.resumed.pop() {
+                self.decide_on_unread(conn);
+                self.rim.recount(conn);
+                let readable = self.rim.get(conn).is_some_and(|c| c.flags.readable && !c.flags.is_stopped());
+                if readable {
+                    self.rim.make_ready(conn);
+                }
+            } else if let Some(conn) = self.rim.ended.pop() {
+                self.drop_connection(conn);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn drop_connection(&mut self, conn: ConnId) {
+        let Some(connection) = self.rim.remove(conn) else { return };
+        if connection.flags.closing {
+            // Bytes that lie unread when a socket is closed reset the connection, and
+            // the peer might never see the answer that explains why.
+            connection.socket.finish();
+            let _rest = connection.socket.receive(&mut self.scratch);
+        }
+        let remote = connection.remote;
+        drop(connection);
+        (self.rim.log)(Level::Info, format_args!("Disconnected {remote}"));
+        self.rim.gauges().connection_closed();
+        self.shard.close(self.now, conn, &mut self.rim);
+    }
+
+    fn flush(&mut self, quiet: bool) {
+        for conn in std::mem::take(&mut self.rim.urgent) {
+            if let Some(connection) = self.rim.get(conn) {
+                connection.flags.in_urgent = false;
+                self.rim.flush(conn);
+            }
+        }
+        if self.rim.idle.is_empty() {
+            return;
+        }
+        self.idle_turns += 1;
+        if !quiet && self.idle_turns < IDLE_TURNS_MAX {
+            return;
+        }
+        self.idle_turns = 0;
+        for conn in std::mem::take(&mut self.rim.idle) {
+            if let Some(connection) = self.rim.get(conn) {
+                connection.flags.in_idle = false;
+                self.rim.flush(conn);
+            }
+        }
+    }
+
+    /// Once the server ends: stops when everything has left, or time is up.
+    fn finish(&mut self) {
+        let Some(finish_by_us) = self.finish_by_us else { return };
+        let due: Vec<ConnId> = self.rim.all().filter(|c| !c.queue.is_empty()).map(|c| c.id).collect();
+        if due.is_empty() || self.now.mono_us >= finish_by_us {
+            for connection in self.rim.all() {
+                connection.socket.finish();
+            }
+            self.stopped = true;
+            return;
+        }
+        for conn in due {
+            self.rim.flush(conn);
+        }
+    }
+
+    fn look_at_memory(&mut self) {
+        let Some(ceiling) = self.rim.limits.memory_max else { return };
+        if !self.memory_full && !self.rim.traffic.turns.is_multiple_of(MEMORY_TURNS) {
+            return;
+        }
+        let bytes = self.rim.memory_bytes();
+        let full = bytes > if self.memory_full { ceiling / 100 * 95 } else { ceiling };
+        if full == self.memory_full {
+            return;
+        }
+        self.memory_full = full;
+        self.refuse();
+        if full {
+            (self.rim.log)(
+                Level::Warning,
+                format_args!("Memory ceiling reached ({bytes} bytes in use): submits are refused"),
+            );
+        } else {
+            (self.rim.log)(Level::Notice, format_args!("Below the memory ceiling: submits are accepted"));
+            for conn in std::mem::take(&mut self.starved) {
+                self.rim.make_ready(conn);
+            }
+        }
+    }
+
+    fn refuse(&mut self) {
+        self.shard.refuse_submits(match (self.draining, self.memory_full) {
+            (true, _) => Some(Refusal::Draining),
+            (false, true) => Some(Refusal::MemoryFull),
+            (false, false) => None,
+        });
+    }
+
+    fn traffic(&self) -> super::Traffic {
+        super::Traffic { batches_sent: self.rim.bus.batches(), ..self.rim.traffic }
+    }
+}
+
+/// Hands frames to the shard until the bytes run out, the rest is incomplete,
+/// or the connection is stopped. Returns how many bytes were decided on.
+fn decide(shard: &mut Shard, rim: &mut Rim, now: Now, conn: ConnId, bytes: &[u8]) -> usize {
+    let limit = rim.limits.packet_bytes_max;
+    let mut at = 0;
+    while at < bytes.len() {
+        match decode(&bytes[at..], limit) {
+            Ok(Some((frame, used))) => {
+                at += used;
+                shard.frame(now, conn, frame, rim);
+            }
+            Ok(None) => break,
+            Err(error) => {
+                shard.bad_input(now, conn, &error, rim);
+                relieve(shard, rim, now);
+                return bytes.len();
+            }
+        }
+        relieve(shard, rim, now);
+        if rim.get(conn).is_none_or(|connection| connection.flags.is_stopped()) {
+            break;
+        }
+    }
+    at
+}
+
+/// Tells the shard whose backlog grew or shrank, before it goes on.
+fn relieve(shard: &mut Shard, rim: &mut Rim, now: Now) {
+    while !rim.pressure.is_empty() {
+        for (conn, congested) in std::mem::take(&mut rim.pressure) {
+            if rim.get(conn).is_some() {
+                shard.congested(now, conn, congested, rim);
+            }
+        }
+    }
+}
