@@ -1,0 +1,178 @@
+//! A server in this process, over real sockets: jobs through 1, 2 and 4
+//! shards, payloads of any size, packets in pieces.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod embedded;
+mod support;
+
+use std::time::{Duration, Instant};
+
+use embedded::{Running, packet};
+use gearshard::protocol::packet::Command;
+use support::{Connection, DEADLINE, wait_until};
+
+/// Does `jobs` jobs and gives back every workload reversed.
+fn work(mut connection: Connection, functions: &[&[u8]], stop: &[u8]) -> u64 {
+    for function in functions {
+        connection.send(Command::CanDo, &[function], b"");
+    }
+    let mut done = 0;
+    connection.send(Command::GrabJob, &[], b"");
+    loop {
+        let reply = connection.read_packet();
+        match reply.command {
+            Command::JobAssign => {
+                let mut result = reply.data;
+                let last = result == stop;
+                result.reverse();
+                let mut bytes = packet(Command::WorkComplete, &[&reply.args[0]], &result);
+                bytes.extend(packet(Command::GrabJob, &[], b""));
+                connection.send_bytes(&bytes);
+                done += 1;
+                if last {
+                    connection.settle();
+                    return done;
+                }
+            }
+            Command::NoJob => connection.send(Command::PreSleep, &[], b""),
+            Command::Noop => connection.send(Command::GrabJob, &[], b""),
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn pipelined_jobs_get_through_any_number_of_shards() {
+    const CLIENTS: usize = 12;
+    const JOBS: usize = 300;
+    let functions: Vec<Vec<u8>> = (0..7).map(|n| format!("function-{n}").into_bytes()).collect();
+    for shards in [1, 2, 4] {
+        let server = Running::start(shards);
+        let workers: Vec<_> = (0..8)
+            .map(|_| {
+                let connection = server.connect();
+                let functions = functions.clone();
+                std::thread::spawn(move || {
+                    let names: Vec<&[u8]> = functions.iter().map(Vec::as_slice).collect();
+                    work(connection, &names, b"stop")
+                })
+            })
+            .collect();
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let mut connection = server.connect();
+                let functions = functions.clone();
+                std::thread::spawn(move || {
+                    let mut bytes = Vec::new();
+                    for job in 0..JOBS {
+                        let data = format!("{client} {job}");
+                        let function = &functions[(client + job) % functions.len()];
+                        bytes.extend(packet(Command::SubmitJob, &[function, b""], data.as_bytes()));
+                    }
+                    connection.send_bytes(&bytes);
+                    let mut handles = Vec::new();
+                    let mut results = std::collections::HashMap::new();
+                    while results.len() < JOBS {
+                        let reply = connection.read_packet();
+                        match reply.command {
+                            Command::JobCreated => handles.push(reply.args[0].clone()),
+                            Command::WorkComplete => {
+                                assert!(handles.contains(&reply.args[0]), "a result before its handle");
+                                let mut data = reply.data;
+                                data.reverse();
+                                assert!(results.insert(reply.args[0].clone(), data).is_none());
+                            }
+                            other => panic!("unexpected {other:?}"),
+                        }
+                    }
+                    // Handles come in the order of the submits.
+                    for (job, handle) in handles.iter().enumerate() {
+                        assert_eq!(results[handle], format!("{client} {job}").into_bytes());
+                    }
+                })
+            })
+            .collect();
+        for client in clients {
+            client.join().unwrap();
+        }
+        let mut closing = server.connect();
+        for worker in &workers {
+            wait_until("the worker ends", || {
+                closing.send(Command::SubmitJobBg, &[&functions[0], b""], b"stop");
+                closing.expect(Command::JobCreated);
+                std::thread::sleep(Duration::from_millis(5));
+                worker.is_finished()
+            });
+        }
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        let counts = server.control.counts();
+        let submitted: u64 = counts.iter().map(|counts| counts.submitted).sum();
+        assert!(submitted >= (CLIENTS * JOBS) as u64, "{counts:?}");
+    }
+}
+
+#[test]
+fn a_large_payload_passes_both_ways() {
+    for shards in [1, 2] {
+        let server = Running::start(shards);
+        let payload: Vec<u8> = (0..100_000_000_u32).map(|at| (at ^ at >> 11) as u8).collect();
+        let connection = server.connect();
+        let worker = std::thread::spawn({
+            let payload = payload.clone();
+            move || work(connection, &[b"big"], &payload)
+        });
+        let mut client = server.connect();
+        client.send(Command::SubmitJob, &[b"big", b""], &payload);
+        client.expect(Command::JobCreated);
+        let mut result = client.expect(Command::WorkComplete).data;
+        result.reverse();
+        assert!(result == payload, "the payload came back changed");
+        worker.join().unwrap();
+        wait_until("buffers are given back", || {
+            server.control.traffic().iter().map(|traffic| traffic.buffer_bytes).sum::<u64>() < 1 << 20
+        });
+    }
+}
+
+#[test]
+fn packets_may_come_in_pieces_of_any_size() {
+    let server = Running::start(2);
+    let mut stream = Vec::new();
+    for size in [0_usize, 1, 100, 20_000, 70_000, 300_000] {
+        stream.extend(packet(Command::EchoReq, &[], &vec![size as u8; size]));
+        stream.extend(b"version\r\n");
+    }
+    for piece in [1_usize, 7, 1000, 16_384, 65_536, 200_000] {
+        // One byte at a time only through the small packets.
+        let end = if piece < 100 { 400 } else { stream.len() };
+        let mut connection = server.connect();
+        for bytes in stream[..end].chunks(piece) {
+            connection.send_bytes(bytes);
+        }
+        connection.send_bytes(&stream[end..]);
+        for size in [0_usize, 1, 100, 20_000, 70_000, 300_000] {
+            let echo = connection.expect(Command::EchoRes);
+            assert!(echo.data == vec![size as u8; size], "echo of {size} bytes in pieces of {piece}");
+            assert!(connection.read_line().starts_with("OK "));
+        }
+    }
+}
+
+#[test]
+fn ending_is_prompt_and_several_servers_live_side_by_side() {
+    let mut first = Running::start(2);
+    let second = Running::start(1);
+    let mut connection = first.connect();
+    let mut other = second.connect();
+    assert!(connection.settle().is_empty() && other.settle().is_empty());
+    first.control.stop();
+    let start = Instant::now();
+    first.join();
+    assert!(start.elapsed() < DEADLINE);
+    connection.read_to_close();
+    assert!(Connection::try_open(first.address).is_err(), "nobody listens any more");
+    assert!(other.settle().is_empty(), "the other server goes on");
+}
