@@ -1,9 +1,9 @@
 //! The inboxes of the shards, and how a sleeping shard is woken.
 //!
-//! Messages are staged per destination during a turn and leave together at
-//! its end. A wake is a system call, so a shard that is awake is never woken:
-//! it says when it is about to park, and the first sender after that wakes
-//! it, once. Knows nothing of what a message means.
+//! Messages are staged during a turn and leave at its end, in order. A wake is
+//! a system call, so a shard that is awake is never woken: it says when it is
+//! about to park, and the first sender after that wakes it, once. Knows
+//! nothing of what a message means.
 //!
 //! # No wake-up is lost
 //!
@@ -131,12 +131,16 @@ impl<T> Inbox<T> {
 }
 
 /// What one shard has for the others, staged until the end of its turn.
+///
+/// Messages leave in the order in which they were staged, whatever their
+/// destinations: a job is announced to the homes of its workers before its
+/// client's home is told that it exists, and nobody who acts on the second may
+/// run ahead of the first. Neighbours in that order with one destination leave
+/// as one batch.
 pub(crate) struct Staging<M, T> {
     own: ShardId,
     addresses: Vec<Address<T>>,
-    staged: Vec<Vec<M>>,
-    // Destinations with something staged, in order of their first message.
-    touched: Vec<ShardId>,
+    staged: Vec<(ShardId, Vec<M>)>,
     pack: fn(ShardId, Vec<M>) -> T,
     batches: u64,
 }
@@ -145,26 +149,21 @@ impl<M, T> Staging<M, T> {
     /// `addresses` are those of all shards, `own` included; `pack` makes one
     /// inbox item of a batch from `own`.
     pub(crate) fn new(own: ShardId, addresses: Vec<Address<T>>, pack: fn(ShardId, Vec<M>) -> T) -> Self {
-        let staged = addresses.iter().map(|_| Vec::new()).collect();
-        Self { own, addresses, staged, touched: Vec::new(), pack, batches: 0 }
+        Self { own, addresses, staged: Vec::new(), pack, batches: 0 }
     }
 
-    /// Adds a message for `to`; the order of messages to one shard is kept.
+    /// Adds a message for `to`.
     pub(crate) fn stage(&mut self, to: ShardId, message: M) {
         assert!(to != self.own, "a shard loops messages to itself back internally");
-        let batch = &mut self.staged[to.index()];
-        if batch.is_empty() {
-            self.touched.push(to);
+        match self.staged.last_mut() {
+            Some((last, batch)) if *last == to => batch.push(message),
+            _ => self.staged.push((to, vec![message])),
         }
-        batch.push(message);
     }
 
-    /// Sends everything staged, one batch a destination.
+    /// Sends everything staged.
     pub(crate) fn dispatch(&mut self) {
-        for to in self.touched.drain(..) {
-            // A busy pair of shards exchanges batches of similar size every turn.
-            let next = Vec::with_capacity(self.staged[to.index()].len().min(64));
-            let batch = std::mem::replace(&mut self.staged[to.index()], next);
+        for (to, batch) in self.staged.drain(..) {
             self.batches += 1;
             // A shard that is gone means that the server stops: nobody waits for this batch.
             self.addresses[to.index()].send((self.pack)(self.own, batch));
@@ -216,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_keep_the_order_of_each_destination() {
+    fn messages_leave_in_order_and_neighbours_as_one_batch() {
         let quiet = || CountedWakes(Arc::default());
         let (to_0, _) = inbox(quiet());
         let (to_1, inbox_1) = inbox(quiet());
@@ -225,12 +224,14 @@ mod tests {
         staging.stage(ShardId(2), 'a');
         staging.stage(ShardId(1), 'b');
         staging.stage(ShardId(2), 'c');
+        staging.stage(ShardId(2), 'd');
         assert_eq!(inbox_2.len(), 0, "nothing leaves before the end of the turn");
         staging.dispatch();
         staging.dispatch();
         assert_eq!(inbox_1.try_take(), Some((ShardId(0), vec!['b'])));
-        assert_eq!(inbox_2.try_take(), Some((ShardId(0), vec!['a', 'c'])));
-        assert_eq!((inbox_1.len(), inbox_2.len(), staging.batches()), (0, 0, 2));
+        assert_eq!(inbox_2.try_take(), Some((ShardId(0), vec!['a'])));
+        assert_eq!(inbox_2.try_take(), Some((ShardId(0), vec!['c', 'd'])));
+        assert_eq!((inbox_1.len(), inbox_2.len(), staging.batches()), (0, 0, 3));
     }
 
     /// One thread of the token game: passes tokens on until they are used up,
