@@ -34,6 +34,8 @@
 //!
 //! No shard ever waits for another, and nothing is locked on the way.
 
+#[cfg(feature = "server")]
+pub mod config;
 pub mod protocol;
 #[cfg(feature = "server")]
 pub mod queue;

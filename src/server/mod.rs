@@ -17,10 +17,17 @@
 //! touches signals, the environment or anything else that is global.
 
 mod acceptor;
+mod banner;
 mod control;
+mod daemon;
 mod listener;
 pub mod log;
 mod options;
+mod pid_file;
+mod process;
+mod signals;
+pub mod start;
+mod syslog;
 
 use std::fmt;
 use std::io;

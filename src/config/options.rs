@@ -1,0 +1,272 @@
+//! The table of options: names, values and help.
+//!
+//! gearmand's own options keep their names, letters and meaning (gearmand-spec.md,
+//! section 14); ours stand under headings of their own. What a value must look
+//! like is not known here: every value is taken as it was typed, and checked by
+//! [`read`](super::read) after all words were read, which is gearmand's order.
+
+use clap::builder::OsStringValueParser;
+use clap::{Arg, ArgAction, Command};
+
+/// The config file that may be missing.
+pub const DEFAULT_CONFIG_FILE: &str = "/etc/gearmand.conf";
+/// Where the log goes when nobody says.
+pub const DEFAULT_LOG_FILE: &str = "/var/log/gearmand.log";
+/// The pid file whose failure is forgiven.
+pub const DEFAULT_PID_FILE: &str = "/var/gearmand.pid";
+/// Gearman's registered port.
+pub const DEFAULT_PORT: &str = "4730";
+/// Connections that may wait to be accepted.
+pub const DEFAULT_BACKLOG: u32 = 1024;
+
+/// Names the option that asks only for a check; unknown in config files.
+pub(super) const CHECK_ARGS: &str = "check-args";
+/// Catches the words of a config file that are no options.
+pub(super) const STRAY_WORDS: &str = "stray words";
+
+/// Everything that may stand on the command line.
+pub(super) fn command_line() -> Command {
+    let check = flag(CHECK_ARGS, None, "Check the options, create nothing, and exit");
+    all().arg(check.help_heading("Process"))
+}
+
+/// Everything that may stand in a config file. Other words are passed over,
+/// and, as in gearmand, the start of a long name is enough there.
+pub(super) fn config_file() -> Command {
+    let stray = Arg::new(STRAY_WORDS).num_args(0..).value_parser(OsStringValueParser::new());
+    all().infer_long_args(true).arg(stray)
+}
+
+fn all() -> Command {
+    let command = Command::new("gearshard")
+        .about("A Gearman job server for machines with many cores.")
+        .after_help(AFTER_HELP)
+        .help_template("{about}\n\nUsage: gearshard [OPTIONS]\n\n{all-args}{after-help}")
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .no_binary_name(true)
+        .term_width(80);
+    let command = command.next_help_heading("Listening").args(listening());
+    let command = command.next_help_heading("Jobs and workers").args(jobs());
+    let command = command.next_help_heading("Process").args(process());
+    let command = command.next_help_heading("Log").args(log());
+    let command = command.next_help_heading("Added by gearshard").args(limits());
+    let command = command.next_help_heading("TLS and HTTP (gearmand's; not built into this version)");
+    let command = command.args(protocols());
+    command.next_help_heading("Stored queues").args(queues()).args(queue_details())
+}
+
+fn listening() -> Vec<Arg> {
+    let listen = value(
+        "listen",
+        'L',
+        "ADDRESS",
+        "HOST, HOST:PORT, [::1]:PORT or unix:/path; may be given several times [default: every address of \
+         the machine]",
+    );
+    vec![
+        listen.action(ArgAction::Append),
+        value(
+            "port",
+            'p',
+            "PORT",
+            "Number or service name, for every --listen without a port of its own [default: 4730]",
+        ),
+        value(
+            "backlog",
+            'b',
+            "N",
+            "Connections that may wait to be accepted [default: 1024; gearmand's is 32]",
+        ),
+        flag("keepalive", None, "Find out about dead peers with TCP keepalive"),
+        long(
+            "keepalive-idle",
+            "SECONDS",
+            "Quiet time before the first probe; -1 is the system's [default: -1]",
+        ),
+        long("keepalive-interval", "SECONDS", "Time between two probes; -1 is the system's [default: -1]"),
+        long("keepalive-count", "N", "Lost probes that mean a dead peer; -1 is the system's [default: -1]"),
+    ]
+}
+
+fn jobs() -> Vec<Arg> {
+    vec![
+        value(
+            "job-retries",
+            'j',
+            "N",
+            "Attempts at a job whose workers are lost: -1 is no limit, 0 as 1 means one attempt [default: -1]",
+        ),
+        long("job-handle-prefix", "TEXT", "What job handles start with [default: H:<host name>]"),
+        value(
+            "worker-wakeup",
+            'w',
+            "N",
+            "Sleepers to wake for a job; 0 is all of them, as gearmand's default is [default: one, and another \
+             if it does not come]",
+        ),
+        flag("exceptions", None, "Send WORK_EXCEPTION to every client, not only to those that ask for it"),
+        flag("round-robin", Some('R'), "Accepted; a worker's functions always take turns"),
+        long("hashtable-buckets", "N", "Accepted; tables grow by themselves"),
+    ]
+}
+
+fn process() -> Vec<Arg> {
+    vec![
+        flag("help", Some('h'), "Print this help and exit"),
+        flag("version", Some('V'), "Print the version and exit"),
+        value(
+            "threads",
+            't',
+            "N",
+            "Shards, event loops on a core each; 0 is one for every core [default: 0; gearmand's is 4]",
+        ),
+        long(
+            "config-file",
+            "FILE",
+            "Read options from FILE too; the command line wins [default: /etc/gearmand.conf]",
+        ),
+        flag("daemon", Some('d'), "Go to the background once the server is ready"),
+        value("pid-file", 'P', "FILE", "Write the process id to FILE [default: /var/gearmand.pid]"),
+        value("user", 'u', "NAME", "Switch to this user; only root can"),
+        value(
+            "file-descriptors",
+            'f',
+            "N",
+            "Descriptors that the process may open; connections are a few fewer [default: all it is allowed]",
+        ),
+        flag("coredump", None, "Write a core file after a crash"),
+    ]
+}
+
+fn log() -> Vec<Arg> {
+    vec![
+        value(
+            "log-file",
+            'l',
+            "FILE",
+            "Where to log: a path, stderr, or none [default: /var/log/gearmand.log, or stderr when that \
+             cannot be opened]",
+        ),
+        long(
+            "verbose",
+            "LEVEL",
+            "FATAL, ALERT, CRITICAL, ERROR, WARNING, NOTICE, INFO or DEBUG [default: ERROR]",
+        ),
+        flag("syslog", None, "Log to syslog as well"),
+    ]
+}
+
+fn limits() -> Vec<Arg> {
+    vec![
+        flag("no-pin", None, "Let the system move the shards' threads between cores"),
+        long("max-connections", "N", "Open connections; 0 is what the descriptors allow [default: 0]"),
+        long("max-packet-size", "SIZE", "The largest packet, at most 4G [default: 1G]"),
+        long(
+            "max-memory",
+            "SIZE",
+            "Memory for jobs and buffers, or a share of all there is; at the limit submits get an ERROR and \
+             workers go on; 0 is no limit [default: 75%]",
+        ),
+        long("write-buffer", "SIZE", "Bytes that may wait for a peer that reads slowly [default: 64M]"),
+        long(
+            "write-stall",
+            "TIME",
+            "A peer with bytes waiting that reads none for so long is cut off [default: 30s]",
+        ),
+        long("packet-timeout", "TIME", "A packet must be complete after so long; 0 is never [default: 60s]"),
+        long("functions-per-worker", "N", "Functions that one worker may register [default: 10000]"),
+        long("max-functions", "N", "Functions that the server keeps in all [default: 1000000]"),
+    ]
+}
+
+fn protocols() -> Vec<Arg> {
+    vec![
+        value("protocol", 'r', "NAME", "Serve another protocol too: http"),
+        long("http-port", "PORT", "Port of --protocol=http"),
+        flag("ssl", None, "Speak TLS on the Gearman port"),
+        long("ssl-ca-file", "FILE", "Certificates to trust"),
+        long("ssl-certificate", "FILE", "The server's certificate"),
+        long("ssl-key", "FILE", "The key of the certificate"),
+    ]
+}
+
+fn queues() -> Vec<Arg> {
+    vec![value(
+        "queue-type",
+        'q',
+        "NAME",
+        "builtin is memory: jobs are gone when the server stops. gearmand's libsqlite3, Postgres, MySQL, \
+             redis, libmemcached and libtokyocabinet and their options are known, but not built into this \
+             version [default: builtin]",
+    )]
+}
+
+/// Options of queues that are not built in: read, checked, and left out of the help.
+fn queue_details() -> Vec<Arg> {
+    const VALUES: [&str; 17] = [
+        "libsqlite3-db",
+        "libsqlite3-table",
+        "libpq-conninfo",
+        "libpq-table",
+        "mysql-host",
+        "mysql-port",
+        "mysql-user",
+        "mysql-password",
+        "mysql-db",
+        "mysql-table",
+        "redis-server",
+        "redis-port",
+        "redis-password",
+        "redis-prefix",
+        "libmemcached-servers",
+        "libmemcached-prefix",
+        "libtokyocabinet-file",
+    ];
+    let values = VALUES.map(|name| long(name, "VALUE", ""));
+    let flags = ["store-queue-on-shutdown", "libtokyocabinet-optimize"].map(|name| flag(name, None, ""));
+    values.into_iter().chain(flags).map(|argument| argument.hide(true)).collect()
+}
+
+fn flag(name: &'static str, letter: Option<char>, help: &'static str) -> Arg {
+    Arg::new(name).long(name).short(letter).action(ArgAction::SetTrue).help(help)
+}
+
+fn value(name: &'static str, letter: char, what: &'static str, help: &'static str) -> Arg {
+    long(name, what, help).short(letter)
+}
+
+fn long(name: &'static str, what: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name(what)
+        .value_parser(OsStringValueParser::new())
+        .allow_negative_numbers(true)
+        .help(help)
+}
+
+const AFTER_HELP: &str = "\
+SIZE is a number of bytes or one with K, M or G: 64K, 10M, 1G.
+TIME is a number of seconds or one with ms, s, m or h: 500ms, 30s, 2m.
+
+Signals:
+  TERM, INT  Stop at once. Queued and running jobs are gone: clients of
+             foreground jobs see their connection end and submit elsewhere.
+  USR1       Graceful stop, as gearmand: no new connections; exit once the last
+             job is done.
+  USR2       Drain: submits get an ERROR, workers may still come; exit once
+             the last job is done. Use it to replace a server without losing
+             queued background jobs.
+  HUP        Open the log file again, after it was rotated.
+
+Environment and files:
+  GEARMAND_PORT        The port, where it is not given or given as 4730.
+  /etc/gearmand.conf   Options as on the command line. A word that starts with #
+                       begins a comment, to the end of the line.
+
+Examples:
+  gearshard --listen=localhost --log-file=stderr --verbose=INFO
+  gearshard --listen=127.0.0.1 --listen='[::1]:4731' --listen=unix:/run/g.sock
+  gearshard --daemon --pid-file=/run/gearman/gearmand.pid --user=gearman
+  gearshard --threads=8 --max-memory=4G --max-packet-size=10M
+  gearshard --check-args $PARAMS";

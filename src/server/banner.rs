@@ -1,0 +1,72 @@
+//! What the server says about itself once it listens.
+
+use std::process;
+
+use super::Server;
+use crate::config::{Config, LogTarget, show_size};
+
+/// The facts of a start, a line each.
+pub(super) fn lines(config: &Config, server: &Server) -> Vec<String> {
+    let fact = |name: &str, text: &str| format!("  {name:<11}{text}");
+    let mut lines = vec![format!("gearshard {}, pid {}", env!("CARGO_PKG_VERSION"), process::id())];
+    lines.push(fact("listening", &addresses(server).join(", ")));
+    lines.push(fact("shards", &shards(config, server)));
+    let lost =
+        "memory; jobs that wait or run, background jobs too, are lost at a stop (drain first: SIGUSR2)";
+    lines.push(fact("queue", lost));
+    lines.push(fact("limits", &limits(config, server)));
+    lines.push(fact("log", &log(config)));
+    lines
+}
+
+/// What an operator should know before something happens, a sentence each.
+pub(super) fn warnings(config: &Config, server: &Server) -> Vec<String> {
+    let is_open = |ip: std::net::IpAddr| !ip.to_canonical().is_loopback();
+    let tcp = server.local_addresses().into_iter().filter_map(|address| address.tcp());
+    let open: Vec<String> = tcp.filter(|tcp| is_open(tcp.ip())).map(|tcp| tcp.to_string()).collect();
+    let mut warnings = config.warnings.clone();
+    if !open.is_empty() {
+        warnings.push(format!(
+            "{} can be reached from other machines, and whoever reaches it may submit jobs and take them; \
+             use --listen=localhost or a firewall",
+            open.join(", ")
+        ));
+    }
+    warnings
+}
+
+fn addresses(server: &Server) -> Vec<String> {
+    server
+        .local_addresses()
+        .iter()
+        .map(|address| address.tcp().map_or_else(|| address.to_string(), |tcp| tcp.to_string()))
+        .collect()
+}
+
+fn shards(config: &Config, server: &Server) -> String {
+    let chosen = if config.threads == 0 { ", one for every core" } else { "" };
+    format!("{}{chosen}", server.shards())
+}
+
+fn limits(config: &Config, server: &Server) -> String {
+    let limits = &config.limits;
+    let memory = limits
+        .memory_bytes
+        .map_or_else(|| "unlimited memory".to_owned(), |bytes| format!("{} of memory", show_size(bytes)));
+    format!(
+        "{} connections, {memory}, packets of {}, {} unread by a peer",
+        server.connections_max(),
+        show_size(limits.packet_bytes.into()),
+        show_size(limits.write_buffer_bytes as u64),
+    )
+}
+
+fn log(config: &Config) -> String {
+    let target = match &config.log.target {
+        LogTarget::Stderr => "stderr".to_owned(),
+        LogTarget::None => "none".to_owned(),
+        LogTarget::File(path) => path.display().to_string(),
+    };
+    let syslog = if config.log.syslog { " and syslog" } else { "" };
+    format!("{target}{syslog}, {} and graver", config.log.level.name())
+}

@@ -1,0 +1,45 @@
+//! What the process may do: its descriptors, its user, its core file.
+//!
+//! Texts of failures are gearmand's; they go behind the program's name.
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::{User, getuid, setgid, setgroups, setuid};
+
+/// Allows `wanted` descriptors, or with 0 all that the process may have. Returns
+/// how many there are.
+pub(super) fn allow_descriptors(wanted: u64) -> Result<u64, String> {
+    const FAILED: &str = "Failed to set limit for the number of file descriptors.  \
+                          Try running as root or giving a smaller value to -f.";
+    let failed = |error: nix::errno::Errno| format!("{FAILED} ({})", error.desc());
+    let (now, most) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed)?;
+    if wanted == 0 {
+        // What cannot be had is not missed: nobody asked for a number.
+        let raised = setrlimit(Resource::RLIMIT_NOFILE, most, most).is_ok();
+        return Ok(if raised { most } else { now });
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, wanted, most.max(wanted)).map_err(failed)?;
+    Ok(wanted)
+}
+
+/// Lets a crash leave a core file as large as the process may write.
+pub(super) fn allow_core_file() -> Result<(), String> {
+    let raise = |(_, most)| setrlimit(Resource::RLIMIT_CORE, most, most);
+    let raised = getrlimit(Resource::RLIMIT_CORE).and_then(raise);
+    raised.map_err(|error| format!("Could not allow core files. ({})", error.desc()))
+}
+
+/// Becomes `name` for good: its user and group, and no other groups.
+pub(super) fn become_user(name: &str) -> Result<(), String> {
+    if !getuid().is_root() {
+        return Err("Must be root to switch users.".to_owned());
+    }
+    let user = User::from_name(name).ok().flatten().ok_or_else(|| format!("Could not find user : {name}"))?;
+    let switched = setgroups(&[]).and_then(|()| setgid(user.gid)).and_then(|()| setuid(user.uid));
+    switched.map_err(|error| format!("Could not switch to user {name}. ({})", error.desc()))
+}
+
+/// The host's name as handles carry it.
+pub(super) fn host_name() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned())
+}
