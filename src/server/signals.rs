@@ -6,7 +6,7 @@
 
 use std::io;
 use std::process;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread;
 
 use parking_lot::Mutex;
@@ -23,7 +23,7 @@ pub(super) struct Signals(Arc<Mutex<Reach>>);
 
 #[derive(Default)]
 struct Reach {
-    pid_file: Option<Arc<PidFile>>,
+    pid_file: Weak<PidFile>,
     log: Option<LogWriter>,
     control: Option<Control>,
 }
@@ -41,7 +41,7 @@ impl Signals {
 
     /// From now on a signal that ends the process removes this file.
     pub(super) fn remove_at_end(&self, pid_file: &Arc<PidFile>) {
-        self.0.lock().pid_file = Some(Arc::clone(pid_file));
+        self.0.lock().pid_file = Arc::downgrade(pid_file);
     }
 
     /// From now on SIGHUP opens this log's file again.
@@ -66,7 +66,7 @@ impl Signals {
             (SIGUSR2, Some(control)) => control.drain(),
             (_, Some(control)) => control.stop(),
             (_, None) => {
-                if let Some(pid_file) = &reach.pid_file {
+                if let Some(pid_file) = reach.pid_file.upgrade() {
                     pid_file.remove();
                 }
                 process::exit(0);
