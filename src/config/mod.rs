@@ -64,6 +64,8 @@ pub struct Config {
     pub threads: u16,
     /// Whether shards stay on their cores.
     pub pin: bool,
+    /// Whether to see one job through after the start.
+    pub trial: bool,
     /// Bounds on what peers can make the server hold.
     pub limits: Limits,
     /// How it lives among the system's processes.

@@ -159,6 +159,7 @@ fn log() -> Vec<Arg> {
 
 fn limits() -> Vec<Arg> {
     vec![
+        flag("try", None, "Once started, see one job through, print each step, and go on serving"),
         flag("no-pin", None, "Let the system move the shards' threads between cores"),
         long("max-connections", "N", "Open connections; 0 is what the descriptors allow [default: 0]"),
         long("max-packet-size", "SIZE", "The largest packet, at most 4G [default: 1G]"),

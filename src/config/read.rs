@@ -152,6 +152,7 @@ fn config(given: &Given, environment: Environment<'_>) -> Result<Config, Refused
         exceptions: given.flag("exceptions"),
         threads: given.count("threads", 0, 0..=SHARDS_MAX as i64)? as u16,
         pin: !given.flag("no-pin"),
+        trial: given.flag("try"),
         limits: limits(given)?,
         process: process(given)?,
         unbuilt: unbuilt(given)?,

@@ -28,6 +28,7 @@ mod process;
 mod signals;
 pub mod start;
 mod syslog;
+mod trial;
 
 use std::fmt;
 use std::io;

@@ -7,6 +7,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use super::daemon::{self, Starting};
 use super::log::{Level, LogWriter, reason, tell_stderr};
 use super::pid_file::PidFile;
 use super::signals::Signals;
-use super::{Listen, Options, Server, banner, process};
+use super::{Listen, LocalAddress, Options, Server, banner, process, trial};
 use crate::config::{self, Config, Environment, Refused, Request};
 use crate::protocol::handle::HandlePrefix;
 use crate::shard::settings::Settings;
@@ -119,7 +120,31 @@ fn run(
             .ready()
             .map_err(|error| format!("Could not let go of the terminal. ({})", reason(&error)))?;
     }
+    if config.trial {
+        try_out(&server)?;
+    }
     server.run().map_err(|error| error.to_string())
+}
+
+/// Has a thread of its own play client and worker, while this one serves them.
+fn try_out(server: &Server) -> Result<(), String> {
+    let address = server.local_addresses().iter().find_map(LocalAddress::tcp);
+    let mut address = address.ok_or("--try needs a TCP address to --listen on")?;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let trial = move || {
+        let seen = trial::first_job(address, |step| tell_stderr(&step.to_string()));
+        tell_stderr(&match seen {
+            Ok(()) => format!("The server works; it goes on serving {address}. Ctrl-C ends it."),
+            Err(error) => format!("The trial job did not come through: {error}"),
+        });
+    };
+    let started = std::thread::Builder::new().name("trial".to_owned()).spawn(trial);
+    started.map(drop).map_err(|error| format!("Could not start a thread. ({})", reason(&error)))
 }
 
 /// As gearmand: only a pid file that somebody asked for has to be there.
@@ -172,6 +197,7 @@ fn settings(config: &Config) -> Settings {
         exceptions: config.exceptions,
         verbose: config.log.level.name().to_owned(),
         pid: std::process::id(),
+        report_accepted: config.log.level >= Level::Notice,
         worker_functions_max: config.limits.functions_per_worker,
         // Names spread over the shards, but not quite evenly.
         functions_max: config.limits.functions.div_ceil(shards),
