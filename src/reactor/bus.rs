@@ -214,6 +214,56 @@ mod tests {
         assert_eq!(inbox.len(), 3);
     }
 
+    /// Waits until `at` is `round`; gives way to others on a busy machine.
+    fn meet(at: &AtomicU64, round: u64) {
+        let mut spins = 0_u32;
+        while at.load(Ordering::Acquire) != round {
+            std::hint::spin_loop();
+            spins += 1;
+            if spins.is_multiple_of(1024) {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn a_send_that_meets_a_park_is_seen_by_one_of_the_two() {
+        const ROUNDS: u64 = 60_000;
+        let wakes = Arc::new(AtomicU64::new(0));
+        let (address, inbox) = inbox(CountedWakes(Arc::clone(&wakes)));
+        let (start, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let sender = std::thread::spawn({
+            let (start, done) = (Arc::clone(&start), Arc::clone(&done));
+            move || {
+                for round in 1..=ROUNDS {
+                    meet(&start, round);
+                    for _ in 0..round % 13 {
+                        std::hint::spin_loop();
+                    }
+                    address.send(round);
+                    done.store(round, Ordering::Release);
+                }
+            }
+        });
+        let mut parks = 0;
+        for round in 1..=ROUNDS {
+            let woken_before = wakes.load(Ordering::Relaxed);
+            start.store(round, Ordering::Release);
+            for _ in 0..round % 17 {
+                std::hint::spin_loop();
+            }
+            let parked = inbox.park();
+            parks += u64::from(parked);
+            meet(&done, round);
+            let woken = wakes.load(Ordering::Relaxed) > woken_before;
+            assert!(woken || !parked, "round {round}: parked beside something in the inbox");
+            inbox.unpark();
+            assert_eq!(inbox.try_take(), Some(round));
+        }
+        sender.join().unwrap();
+        assert!(parks > 0, "the owner never parked");
+    }
+
     #[test]
     fn messages_leave_in_order_and_neighbours_as_one_batch() {
         let quiet = || CountedWakes(Arc::default());
@@ -234,13 +284,19 @@ mod tests {
         assert_eq!((inbox_1.len(), inbox_2.len(), staging.batches()), (0, 0, 3));
     }
 
+    /// Tells a player that every token is used up.
+    const OVER: u32 = u32::MAX;
+
     /// One thread of the token game: passes tokens on until they are used up,
     /// and parks without any timeout in between.
     fn play(own: usize, mut poll: Poll, inbox: &Inbox<u32>, players: &[Address<u32>], left: &AtomicU64) {
         let mut events = Events::with_capacity(8);
         let mut random = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(own as u64 + 1);
-        while left.load(Ordering::SeqCst) > 0 {
+        loop {
             while let Some(hops) = inbox.try_take() {
+                if hops == OVER {
+                    return;
+                }
                 random ^= random << 13;
                 random ^= random >> 7;
                 random ^= random << 17;
@@ -251,11 +307,9 @@ mod tests {
                 if hops > 0 {
                     players[(random >> 32) as usize % players.len()].send(hops - 1);
                 } else if left.fetch_sub(1, Ordering::SeqCst) == 1 {
-                    // The game is over: the others may be parked.
                     for player in players {
-                        player.send(0);
+                        player.send(OVER);
                     }
-                    return;
                 }
             }
             if inbox.park() {

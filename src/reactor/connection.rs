@@ -60,10 +60,8 @@ pub(crate) struct Flags {
     pub(crate) in_urgent: bool,
     /// In the list of connections to flush when nothing else is ready.
     pub(crate) in_idle: bool,
-    /// Watched for taking what is written.
-    pub(crate) write_watched: bool,
-    /// Watched for getting on with a packet.
-    pub(crate) packet_watched: bool,
+    /// In the list of connections whose large packets wait for memory.
+    pub(crate) in_starved: bool,
 }
 
 impl Flags {
@@ -76,10 +74,11 @@ impl Flags {
 /// What one receive brought.
 #[derive(Debug)]
 pub(crate) enum Received {
-    /// So many bytes at the start of the scratch buffer, leftovers included.
-    Scratch(usize),
-    /// The connection's own buffer has grown.
-    Own,
+    /// `count` bytes at the start of the scratch buffer; the first `kept` of
+    /// them are left over from before.
+    Scratch { count: usize, kept: usize },
+    /// So many bytes into the connection's own buffer.
+    Own(usize),
     /// Nothing for now.
     Nothing,
     /// The end of the stream.
@@ -156,10 +155,10 @@ impl Connection {
         self.flags.readable = count >= asked || self.flags.hung_up;
         self.packet_progress += count;
         if own {
-            return Received::Own;
+            return Received::Own(count);
         }
         self.unread.clear();
-        Received::Scratch(kept + count)
+        Received::Scratch { count: kept + count, kept }
     }
 }
 

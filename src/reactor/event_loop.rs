@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::{Events, Poll, Token};
+use mio::{Events, Poll, Registry, Token};
 
 use super::bus::{Address, Inbox, Staging};
 use super::connection::Received;
@@ -36,6 +36,8 @@ const IDLE_TURNS_MAX: u32 = 8;
 const PACKET_PROGRESS_BYTES: usize = 64 << 10;
 /// Turns between two looks at the memory in use.
 const MEMORY_TURNS: u64 = 16;
+/// Growth of the own shard after which to look at once.
+const MEMORY_STEP_BYTES: u64 = 256 << 10;
 /// How long to wait for memory before looking again.
 const STARVED_US: u64 = 50_000;
 /// How long replies may take to leave when the server ends.
@@ -45,6 +47,8 @@ const FINISH_US: u64 = 1_000_000;
 pub(crate) struct Parts {
     pub(crate) id: ShardId,
     pub(crate) poll: Poll,
+    /// Of `poll`.
+    pub(crate) registry: Registry,
     pub(crate) inbox: Inbox<Delivery>,
     pub(crate) addresses: Vec<Address<Delivery>>,
     pub(crate) gauges: Arc<[Gauges]>,
@@ -67,6 +71,7 @@ pub(crate) struct EventLoop {
     idle_turns: u32,
     draining: bool,
     memory_full: bool,
+    looked_at_bytes: u64,
     // Connections whose large packets wait for memory.
     starved: Vec<ConnId>,
     finish_by_us: Option<u64>,
@@ -75,12 +80,12 @@ pub(crate) struct EventLoop {
 
 impl EventLoop {
     /// A loop at rest.
-    pub(crate) fn new(parts: Parts) -> std::io::Result<Self> {
-        let Parts { id, poll, inbox, addresses, gauges, settings, limits, clock, log } = parts;
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { id, poll, registry, inbox, addresses, gauges, settings, limits, clock, log } = parts;
         let bus = Staging::new(id, addresses, Delivery::Messages);
-        let rim = Rim::new(id, bus, poll.registry().try_clone()?, gauges, limits, log);
+        let rim = Rim::new(id, bus, registry, gauges, limits, log);
         let now = clock.now();
-        Ok(Self {
+        Self {
             shard: Shard::new(id, settings),
             rim,
             inbox,
@@ -92,10 +97,11 @@ impl EventLoop {
             idle_turns: 0,
             draining: false,
             memory_full: false,
+            looked_at_bytes: 0,
             starved: Vec::new(),
             finish_by_us: None,
             stopped: false,
-        })
+        }
     }
 
     /// Turns until the server ends, closes every connection, and returns the
@@ -103,6 +109,10 @@ impl EventLoop {
     pub(crate) fn run(mut self) -> Shard {
         while !self.stopped {
             self.turn();
+        }
+        // What has been decided is told, as far as the kernel takes it at once.
+        for conn in self.rim.unsent() {
+            self.rim.flush(conn);
         }
         let log = Arc::clone(&self.rim.log);
         for connection in self.rim.all() {
@@ -192,6 +202,7 @@ impl EventLoop {
 
     fn receive_from_ready(&mut self) {
         if self.finish_by_us.is_some() {
+            self.rim.ready.clear();
             return;
         }
         // What becomes ready meanwhile has its turn next time.
@@ -208,19 +219,22 @@ impl EventLoop {
             return;
         }
         if memory_full && connection.asks_for_memory() {
-            self.starved.push(conn);
+            if !std::mem::replace(&mut connection.flags.in_starved, true) {
+                self.starved.push(conn);
+            }
             return;
         }
         let received = connection.receive(&mut self.scratch);
         // Before deciding: what other shards have said by now.
         self.take_inbox();
         match received {
-            Received::Scratch(count) => {
+            Received::Scratch { count, kept } => {
                 self.rim.traffic.receives += 1;
-                self.rim.traffic.received_bytes += count as u64;
-                self.decide_on_scratch(conn, count);
+                self.rim.traffic.received_bytes += (count - kept) as u64;
+                self.decide_on_scratch(conn, count, kept);
             }
-            Received::Own => {
+            Received::Own(count) => {
+                self.rim.traffic.received_bytes += count as u64;
                 self.rim.traffic.receives += 1;
                 self.decide_on_unread(conn);
             }
@@ -252,7 +266,7 @@ impl EventLoop {
         self.rim.end(conn);
     }
 
-    fn decide_on_scratch(&mut self, conn: ConnId, count: usize) {
+    fn decide_on_scratch(&mut self, conn: ConnId, count: usize, kept: usize) {
         let mut start = 0;
         if self.rim.get(conn).is_some_and(|connection| !connection.flags.is_stopped()) {
             start = decide(&mut self.shard, &mut self.rim, self.now, conn, &self.scratch[..count]);
@@ -260,7 +274,7 @@ impl EventLoop {
         let Some(connection) = self.rim.get(conn) else { return };
         if start < count && !connection.flags.closing {
             connection.unread.keep(&self.scratch[start..count]);
-            self.watch_packet(conn, start > 0);
+            self.watch_packet(conn, start > 0 || kept == 0);
         }
     }
 
@@ -289,12 +303,10 @@ impl EventLoop {
         if connection.unread.is_empty() {
             return;
         }
-        if fresh || !connection.flags.packet_watched {
+        if fresh {
             connection.packet_since_us = now_us;
             connection.packet_progress = 0;
-        }
-        if !std::mem::replace(&mut connection.flags.packet_watched, true) {
-            self.rim.watches.set(now_us + timeout_us, Watch::Packet, conn);
+            self.rim.watches.set(now_us + timeout_us, Watch::Packet, conn.slot());
         }
     }
 
@@ -347,7 +359,8 @@ impl EventLoop {
         if self.shard.deadline(self.now).is_some_and(|due_us| due_us <= self.now.mono_us) {
             self.shard.expire(self.now, &mut self.rim);
         }
-        while let Some((watch, conn)) = self.rim.watches.pop_due(self.now.mono_us) {
+        while let Some((watch, slot)) = self.rim.watches.pop_due(self.now.mono_us) {
+            let Some(conn) = self.rim.in_slot(slot).map(|connection| connection.id) else { continue };
             match watch {
                 Watch::Write => self.look_at_write(conn),
                 Watch::Packet => self.look_at_packet(conn),
@@ -359,14 +372,12 @@ impl EventLoop {
         let stall_us = self.rim.limits.write_stall_us;
         let now_us = self.now.mono_us;
         let Some(connection) = self.rim.get(conn) else { return };
-        connection.flags.write_watched = false;
         if !connection.flags.blocked {
             return;
         }
         let due_us = connection.write_progress_us + stall_us;
         if due_us > now_us {
-            connection.flags.write_watched = true;
-            self.rim.watches.set(due_us, Watch::Write, conn);
+            self.rim.watches.set(due_us, Watch::Write, conn.slot());
         } else {
             self.rim.traffic.cut_stalled += 1;
             self.rim.cut(conn, "it has not read for too long");
@@ -377,7 +388,6 @@ impl EventLoop {
         let Some(timeout_us) = self.rim.limits.packet_timeout_us else { return };
         let now_us = self.now.mono_us;
         let Some(connection) = self.rim.get(conn) else { return };
-        connection.flags.packet_watched = false;
         if connection.unread.is_empty() || connection.flags.closing {
             return;
         }
@@ -390,8 +400,7 @@ impl EventLoop {
             due_us = now_us + timeout_us;
         }
         if due_us > now_us {
-            connection.flags.packet_watched = true;
-            self.rim.watches.set(due_us, Watch::Packet, conn);
+            self.rim.watches.set(due_us, Watch::Packet, conn.slot());
         } else {
             self.rim.traffic.cut_incomplete += 1;
             self.rim.cut(conn, "it does not finish its packet");
@@ -458,7 +467,7 @@ impl EventLoop {
     /// Once the server ends: stops when everything has left, or time is up.
     fn finish(&mut self) {
         let Some(finish_by_us) = self.finish_by_us else { return };
-        let due: Vec<ConnId> = self.rim.all().filter(|c| !c.queue.is_empty()).map(|c| c.id).collect();
+        let due = self.rim.unsent();
         if due.is_empty() || self.now.mono_us >= finish_by_us {
             for connection in self.rim.all() {
                 connection.socket.finish();
@@ -473,9 +482,12 @@ impl EventLoop {
 
     fn look_at_memory(&mut self) {
         let Some(ceiling) = self.rim.limits.memory_max else { return };
-        if !self.memory_full && !self.rim.traffic.turns.is_multiple_of(MEMORY_TURNS) {
+        let own_bytes = self.rim.gauges().memory_bytes();
+        let grown = own_bytes > self.looked_at_bytes.saturating_add(MEMORY_STEP_BYTES);
+        if !self.memory_full && !grown && !self.rim.traffic.turns.is_multiple_of(MEMORY_TURNS) {
             return;
         }
+        self.looked_at_bytes = own_bytes;
         let bytes = self.rim.memory_bytes();
         let full = bytes > if self.memory_full { ceiling / 100 * 95 } else { ceiling };
         if full == self.memory_full {
@@ -491,7 +503,10 @@ impl EventLoop {
         } else {
             (self.rim.log)(Level::Notice, format_args!("Below the memory ceiling: submits are accepted"));
             for conn in std::mem::take(&mut self.starved) {
-                self.rim.make_ready(conn);
+                if let Some(connection) = self.rim.get(conn) {
+                    connection.flags.in_starved = false;
+                    self.rim.make_ready(conn);
+                }
             }
         }
     }

@@ -111,6 +111,11 @@ impl Rim {
         self.connections.iter_mut().flatten()
     }
 
+    /// The connections that something is queued for.
+    pub(crate) fn unsent(&mut self) -> Vec<ConnId> {
+        self.all().filter(|connection| !connection.queue.is_empty()).map(|connection| connection.id).collect()
+    }
+
     /// Takes in a socket under the id that the shard gave it.
     pub(crate) fn insert(&mut self, conn: ConnId, mut socket: Socket, remote: Remote) -> std::io::Result<()> {
         self.registry.register(&mut socket, Token(conn.slot()), Interest::READABLE)?;
@@ -189,10 +194,8 @@ impl Rim {
                 if !std::mem::replace(&mut connection.flags.blocked, true) {
                     connection.write_progress_us = self.now_us;
                     reregister(&self.registry, connection, Interest::READABLE | Interest::WRITABLE);
-                    if !std::mem::replace(&mut connection.flags.write_watched, true) {
-                        let due_us = self.now_us + self.limits.write_stall_us;
-                        self.watches.set(due_us, Watch::Write, conn);
-                    }
+                    let due_us = self.now_us + self.limits.write_stall_us;
+                    self.watches.set(due_us, Watch::Write, conn.slot());
                 } else if progress {
                     connection.write_progress_us = self.now_us;
                 }
@@ -203,14 +206,19 @@ impl Rim {
                 self.ended.push(conn);
             }
         }
-        let (high, low) = self.limits.water_marks();
-        let bytes = connection.queue.bytes();
-        let congested = if connection.flags.congested { bytes > low } else { bytes > high };
-        if congested != connection.flags.congested {
-            connection.flags.congested = congested;
-            self.pressure.push((conn, congested));
-        }
+        note_pressure(&mut self.pressure, &self.limits, connection);
         recount(&mut self.traffic, connection);
+    }
+}
+
+/// Notes when the backlog has passed a mark.
+fn note_pressure(pressure: &mut Vec<(ConnId, bool)>, limits: &Limits, connection: &mut Connection) {
+    let (high, low) = limits.water_marks();
+    let bytes = connection.queue.bytes();
+    let congested = if connection.flags.congested { bytes > low } else { bytes > high };
+    if congested != connection.flags.congested {
+        connection.flags.congested = congested;
+        pressure.push((connection.id, congested));
     }
 }
 
@@ -239,6 +247,7 @@ impl Outbox for Rim {
         connection.queue.push(head, tail, &mut self.spares);
         recount(&mut self.traffic, connection);
         if connection.flags.blocked {
+            note_pressure(&mut self.pressure, &self.limits, connection);
             return;
         }
         match urgency {

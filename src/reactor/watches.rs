@@ -4,11 +4,14 @@
 //! moved or removed: when it is due, the connection is looked at, and watched
 //! anew if it got on in the meantime. So progress costs nothing, and a quiet
 //! server has no timers.
+//!
+//! A watch names a slot, not a connection: connections that come and go by the
+//! million leave no more watches than there are slots. All watches of a kind
+//! are set equally far ahead, so the one that a slot has is never too late for
+//! the slot's next connection.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-
-use crate::shard::ids::ConnId;
 
 /// What a connection is watched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,45 +22,68 @@ pub(crate) enum Watch {
     Packet,
 }
 
-/// The watches of one shard, at most one of a kind for each connection.
+/// The watches of one shard, at most one of a kind for each slot.
 #[derive(Default)]
-pub(crate) struct Watches(BinaryHeap<Reverse<(u64, Watch, ConnId)>>);
+pub(crate) struct Watches {
+    due: BinaryHeap<Reverse<(u64, Watch, usize)>>,
+    // By slot: whether it has a watch of each kind.
+    set: Vec<[bool; 2]>,
+}
 
 impl Watches {
-    /// Looks at `conn` at `due_us`.
-    pub(crate) fn set(&mut self, due_us: u64, watch: Watch, conn: ConnId) {
-        self.0.push(Reverse((due_us, watch, conn)));
+    /// Looks at the slot at `due_us`, unless it is looked at earlier anyway.
+    pub(crate) fn set(&mut self, due_us: u64, watch: Watch, slot: usize) {
+        if self.set.len() <= slot {
+            self.set.resize(slot + 1, [false; 2]);
+        }
+        if !std::mem::replace(&mut self.set[slot][watch as usize], true) {
+            self.due.push(Reverse((due_us, watch, slot)));
+        }
     }
 
     /// When the first watch is due.
     pub(crate) fn next_us(&self) -> Option<u64> {
-        self.0.peek().map(|Reverse((due_us, ..))| *due_us)
+        self.due.peek().map(|Reverse((due_us, ..))| *due_us)
     }
 
     /// Takes out a watch that is due.
-    pub(crate) fn pop_due(&mut self, now_us: u64) -> Option<(Watch, ConnId)> {
+    pub(crate) fn pop_due(&mut self, now_us: u64) -> Option<(Watch, usize)> {
         if self.next_us()? > now_us {
             return None;
         }
-        self.0.pop().map(|Reverse((_, watch, conn))| (watch, conn))
+        let Reverse((_, watch, slot)) = self.due.pop()?;
+        self.set[slot][watch as usize] = false;
+        Some((watch, slot))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::ids::ShardId;
 
     #[test]
     fn watches_come_out_when_due_and_in_order() {
-        let conn = |slot| ConnId::new(ShardId(0), slot, 1);
         let mut watches = Watches::default();
-        watches.set(30, Watch::Write, conn(3));
-        watches.set(10, Watch::Packet, conn(1));
-        watches.set(20, Watch::Write, conn(2));
+        watches.set(30, Watch::Write, 3);
+        watches.set(10, Watch::Packet, 1);
+        watches.set(20, Watch::Write, 2);
         assert_eq!((watches.next_us(), watches.pop_due(9)), (Some(10), None));
-        assert_eq!(watches.pop_due(25), Some((Watch::Packet, conn(1))));
-        assert_eq!(watches.pop_due(25), Some((Watch::Write, conn(2))));
+        assert_eq!(watches.pop_due(25), Some((Watch::Packet, 1)));
+        assert_eq!(watches.pop_due(25), Some((Watch::Write, 2)));
         assert_eq!((watches.pop_due(25), watches.next_us()), (None, Some(30)));
+    }
+
+    #[test]
+    fn a_slot_has_one_watch_of_a_kind() {
+        let mut watches = Watches::default();
+        for due_us in 10..1000 {
+            watches.set(due_us, Watch::Packet, 7);
+        }
+        watches.set(12, Watch::Write, 7);
+        assert_eq!(watches.pop_due(1000), Some((Watch::Packet, 7)));
+        watches.set(11, Watch::Packet, 7);
+        assert_eq!(watches.pop_due(1000), Some((Watch::Packet, 7)));
+        assert_eq!(watches.pop_due(1000), Some((Watch::Write, 7)));
+        assert_eq!(watches.pop_due(1000), None);
     }
 }

@@ -56,7 +56,8 @@ struct State {
     full: bool,
     next_shard: usize,
     draining: bool,
-    rest: Option<Rest>,
+    // Once the server is to end: whether jobs are left, and when to look again.
+    rest: Option<(Rest, Instant)>,
 }
 
 impl Acceptor {
@@ -119,7 +120,12 @@ impl Acceptor {
             }
             Request::Drain => {}
         }
-        let rest = state.rest.get_or_insert_default();
+        let now = Instant::now();
+        let (rest, look_at) = state.rest.get_or_insert_with(|| (Rest::default(), now));
+        if now < *look_at {
+            return None;
+        }
+        *look_at = now + LOOK_PAUSE;
         rest.look(self.gauges.iter()).then_some(request)
     }
 
@@ -230,8 +236,9 @@ impl Acceptor {
 }
 
 fn timeout(state: &State) -> Option<Duration> {
-    let looking = state.rest.is_some().then_some(LOOK_PAUSE);
-    let pausing = state.pause.as_ref().map(|pause| pause.until.saturating_duration_since(Instant::now()));
+    let now = Instant::now();
+    let looking = state.rest.as_ref().map(|(_, look_at)| look_at.saturating_duration_since(now));
+    let pausing = state.pause.as_ref().map(|pause| pause.until.saturating_duration_since(now));
     // More may wait at a listener than was taken at once.
     let pending = (pausing.is_none() && state.pending.contains(&true)).then_some(Duration::ZERO);
     [looking, pausing, pending].into_iter().flatten().min()

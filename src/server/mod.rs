@@ -53,8 +53,9 @@ use log::Level;
 pub use control::Control;
 pub use options::{Keepalive, Listen, Options, PORT};
 
-/// Descriptors left over for everything that is not a connection.
+/// Descriptors left over for everything that is not a connection, and for each shard.
 const SPARE_DESCRIPTORS: u64 = 64;
+const SHARD_DESCRIPTORS: u64 = 4;
 /// How long the shards may take to close their connections before `run` returns without them.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -206,9 +207,10 @@ impl Server {
             let poll = Poll::new().map_err(system("an event queue"))?;
             let waker =
                 Waker::new(poll.registry(), event_loop::WAKE).map_err(system("an event descriptor"))?;
+            let registry = poll.registry().try_clone().map_err(system("a descriptor"))?;
             let (address, inbox) = inbox(waker);
             addresses.push(address);
-            polls.push((poll, inbox));
+            polls.push((poll, registry, inbox));
         }
         let poll = Poll::new().map_err(system("an event queue"))?;
         let waker = Waker::new(poll.registry(), acceptor::WAKE).map_err(system("an event descriptor"))?;
@@ -218,7 +220,7 @@ impl Server {
             shards: addresses.clone(),
             gauges: Arc::clone(&gauges),
             control: Arc::new(ControlState::new(waker)),
-            connections_max: options.max_connections.unwrap_or_else(connections_by_descriptors),
+            connections_max: options.max_connections.unwrap_or_else(|| connections_by_descriptors(shards)),
             log: Arc::clone(&options.log),
         };
         let settings = Arc::new(options.settings.clone());
@@ -226,9 +228,10 @@ impl Server {
         let event_loops = (0..shards)
             .map(ShardId)
             .zip(polls)
-            .map(|(id, (poll, inbox))| Parts {
+            .map(|(id, (poll, registry, inbox))| Parts {
                 id,
                 poll,
+                registry,
                 inbox,
                 addresses: addresses.clone(),
                 gauges: Arc::clone(&gauges),
@@ -315,7 +318,7 @@ impl Server {
 
 fn run_shard(parts: Parts, closed: &mpsc::Sender<()>) {
     let turned = catch_unwind(AssertUnwindSafe(|| {
-        let shard = EventLoop::new(parts).expect("a descriptor can be duplicated at start").run();
+        let shard = EventLoop::new(parts).run();
         // Nobody listens any more when the server did not wait for us.
         let _left_behind = closed.send(());
         drop(shard);
@@ -348,9 +351,10 @@ fn cores_for(shards: usize) -> Vec<core_affinity::CoreId> {
     core_affinity::get_core_ids().unwrap_or_default()
 }
 
-fn connections_by_descriptors() -> usize {
+fn connections_by_descriptors(shards: u16) -> usize {
+    let spare = SPARE_DESCRIPTORS + SHARD_DESCRIPTORS * u64::from(shards);
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let connections = limit.unwrap_or(u64::MAX).saturating_sub(SPARE_DESCRIPTORS).max(16);
+    let connections = limit.unwrap_or(u64::MAX).saturating_sub(spare).max(16);
     usize::try_from(connections).unwrap_or(usize::MAX)
 }
 
