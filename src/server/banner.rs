@@ -2,7 +2,7 @@
 
 use std::process;
 
-use super::Server;
+use super::{LocalAddress, Server};
 use crate::config::{Config, LogTarget, show_size};
 
 /// The facts of a start, a line each.
@@ -21,18 +21,22 @@ pub(super) fn lines(config: &Config, server: &Server) -> Vec<String> {
 
 /// What an operator should know before something happens, a sentence each.
 pub(super) fn warnings(config: &Config, server: &Server) -> Vec<String> {
-    let is_open = |ip: std::net::IpAddr| !ip.to_canonical().is_loopback();
-    let tcp = server.local_addresses().into_iter().filter_map(|address| address.tcp());
-    let open: Vec<String> = tcp.filter(|tcp| is_open(tcp.ip())).map(|tcp| tcp.to_string()).collect();
-    let mut warnings = config.warnings.clone();
-    if !open.is_empty() {
-        warnings.push(format!(
-            "{} can be reached from other machines, and whoever reaches it may submit jobs and take them; \
-             use --listen=localhost or a firewall",
-            open.join(", ")
-        ));
-    }
-    warnings
+    let exposed = exposed(&server.local_addresses());
+    config.warnings.iter().cloned().chain(exposed).collect()
+}
+
+/// A word about addresses that more than this machine can reach.
+fn exposed(addresses: &[LocalAddress]) -> Option<String> {
+    let tcp = addresses.iter().filter_map(LocalAddress::tcp);
+    let open: Vec<String> =
+        tcp.filter(|tcp| !tcp.ip().to_canonical().is_loopback()).map(|tcp| tcp.to_string()).collect();
+    (!open.is_empty()).then(|| {
+        let open = open.join(", ");
+        format!(
+            "{open} can be reached from other machines, and whoever reaches it may submit jobs and take them; \
+             use --listen=localhost or a firewall"
+        )
+    })
 }
 
 fn addresses(server: &Server) -> Vec<String> {
@@ -69,4 +73,19 @@ fn log(config: &Config) -> String {
     };
     let syslog = if config.log.syslog { " and syslog" } else { "" };
     format!("{target}{syslog}, {} and graver", config.log.level.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_others_can_reach_are_named() {
+        let tcp = |text: &str| LocalAddress::Tcp(text.parse().unwrap());
+        let local = [tcp("127.0.0.1:1"), tcp("127.9.9.9:1"), tcp("[::1]:1"), tcp("[::ffff:127.0.0.1]:1")];
+        assert_eq!(exposed(&local), None);
+        assert_eq!(exposed(&[LocalAddress::Unix("/run/g".into())]), None);
+        let warning = exposed(&[tcp("127.0.0.1:1"), tcp("0.0.0.0:1"), tcp("[::]:1")]).unwrap();
+        assert!(warning.starts_with("0.0.0.0:1, [::]:1 can be reached"), "{warning}");
+    }
 }

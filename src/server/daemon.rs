@@ -9,6 +9,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::mem::ManuallyDrop;
 use std::process;
 
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
@@ -16,7 +17,9 @@ use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid
 /// Held by the background process until the server is ready.
 #[derive(Debug)]
 pub(super) struct Starting {
-    parent: PipeWriter,
+    /// Never closed by us unless the server is ready: when it fails, the process
+    /// that waits must not end before the reason has been told.
+    parent: ManuallyDrop<PipeWriter>,
 }
 
 /// Returns in the background process only.
@@ -36,19 +39,19 @@ pub(super) fn detach() -> io::Result<Starting> {
         ForkResult::Child => {
             drop(ready);
             setsid()?;
-            Ok(Starting { parent })
+            Ok(Starting { parent: ManuallyDrop::new(parent) })
         }
     }
 }
 
 impl Starting {
     /// Lets go of the standard streams and of the process that waits.
-    pub(super) fn ready(mut self) -> io::Result<()> {
+    pub(super) fn ready(self) -> io::Result<()> {
         let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
         dup2_stdin(&null)?;
         dup2_stdout(&null)?;
         dup2_stderr(&null)?;
-        match self.parent.write_all(b"1") {
+        match ManuallyDrop::into_inner(self.parent).write_all(b"1") {
             // Somebody has killed it; the server is none the worse.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             result => result,
