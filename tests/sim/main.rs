@@ -1,0 +1,148 @@
+//! The simulation: shards, clients, workers and operators under a seeded
+//! scheduler, with every rule of `rules.rs` checked as they go.
+//!
+//! `GEARSHARD_SEEDS` and `GEARSHARD_EVENTS` make it longer (or start at
+//! `GEARSHARD_FIRST_SEED`); `GEARSHARD_SEED` tells the story of one seed.
+
+mod ask;
+mod client;
+mod handed;
+mod link;
+mod model;
+mod options;
+mod play;
+mod rest;
+mod rules;
+mod worker;
+mod world;
+mod written;
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use options::Options;
+use play::Play;
+
+/// Events of one seed.
+const EVENTS: usize = 1_000;
+/// Seeds of a test run; unoptimised code plays fewer.
+const SEEDS: u64 = if cfg!(debug_assertions) { 400 } else { 20_000 };
+/// Lines of the story that a failure shows.
+const LINES: usize = 60;
+
+thread_local! {
+    /// Where the last panic of a play came from.
+    static LAST_PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+fn number_from_env(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned())).unwrap_or_default()
+}
+
+/// Plays one seed; its story if it was to be told, and what broke.
+fn play(seed: u64, events: usize, told: bool) -> (Vec<String>, Result<u64, String>) {
+    let mut play = Play::new(Options::of(seed, events), told);
+    let outcome = catch_unwind(AssertUnwindSafe(|| play.run()));
+    let story = play.world.model.story.take().unwrap_or_default();
+    let assigned = play.world.model.assigned;
+    (
+        story,
+        outcome.map(|()| assigned).map_err(|panic| {
+            let place = LAST_PANIC.with_borrow_mut(Option::take).unwrap_or_default();
+            format!("{} (at {place})", message_of(&*panic))
+        }),
+    )
+}
+
+/// Panics are caught and told with their seed; their place is kept for that.
+fn keep_panics_quiet() {
+    std::panic::set_hook(Box::new(|info| {
+        if std::thread::current().name() == Some("play") {
+            let place = info.location().map(ToString::to_string);
+            LAST_PANIC.with_borrow_mut(|last| *last = place);
+        } else {
+            eprintln!("{info}");
+        }
+    }));
+}
+
+/// Plays one seed on its own and tells the last of its story if it fails.
+fn replay(seed: u64, events: usize) -> Result<(), String> {
+    std::thread::Builder::new()
+        .name("play".to_owned())
+        .spawn(move || {
+            let (story, outcome) = play(seed, events, true);
+            outcome.map(|_| ()).map_err(|broken| {
+                let all = std::env::var_os("GEARSHARD_SEED").is_some();
+                let from = if all { 0 } else { story.len().saturating_sub(LINES) };
+                format!(
+                    "{}\n{:#?}\n\nseed {seed} broke a rule: {broken}\nto see all of it: \
+                     GEARSHARD_SEED={seed} GEARSHARD_EVENTS={events} cargo test --release --test sim replay -- --nocapture\n",
+                    story[from..].join("\n"),
+                    Options::of(seed, events)
+                )
+            })
+        })
+        .expect("a thread can be started")
+        .join()
+        .expect("panics of a play are caught")
+}
+
+#[test]
+fn every_rule_holds_in_every_seed() {
+    keep_panics_quiet();
+    let seeds = number_from_env("GEARSHARD_SEEDS").unwrap_or(SEEDS);
+    let events =
+        number_from_env("GEARSHARD_EVENTS").map_or(EVENTS, |events| usize::try_from(events).unwrap());
+    let first = number_from_env("GEARSHARD_FIRST_SEED").unwrap_or(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+    let (next, failed, assigned) = (AtomicU64::new(first), AtomicU64::new(u64::MAX), AtomicU64::new(0));
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let run = || {
+                while !stop.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + seeds {
+                        break;
+                    }
+                    match play(seed, events, false).1 {
+                        Ok(count) => assigned.fetch_add(count, Ordering::Relaxed),
+                        Err(_) => {
+                            stop.store(true, Ordering::Relaxed);
+                            failed.fetch_min(seed, Ordering::Relaxed)
+                        }
+                    };
+                }
+            };
+            std::thread::Builder::new().name("play".to_owned()).spawn_scoped(scope, run).unwrap();
+        }
+    });
+    let failed = failed.into_inner();
+    if failed != u64::MAX {
+        let told = replay(failed, events).expect_err("a seed fails every time");
+        panic!("{told}");
+    }
+    let assigned = assigned.into_inner();
+    eprintln!("{seeds} seeds of {events} events, {assigned} assignments");
+    assert!(assigned > seeds, "a simulation in which hardly anything runs shows nothing");
+}
+
+#[test]
+fn replay_one_seed() {
+    let Some(seed) = number_from_env("GEARSHARD_SEED") else { return };
+    keep_panics_quiet();
+    let events =
+        number_from_env("GEARSHARD_EVENTS").map_or(EVENTS, |events| usize::try_from(events).unwrap());
+    if let Err(told) = replay(seed, events) {
+        panic!("{told}");
+    }
+}

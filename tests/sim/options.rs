@@ -1,0 +1,106 @@
+//! What one seed's world is made of.
+
+use gearshard::shard::settings::{Retries, Wakeup};
+
+/// Everything that a seed decides before the first event.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) seed: u64,
+    pub(crate) events: usize,
+    pub(crate) shards: u16,
+    pub(crate) wakeup: Wakeup,
+    pub(crate) retries: Retries,
+    /// How many function names there are.
+    pub(crate) functions: u8,
+    /// How many of them a worker registers at most.
+    pub(crate) functions_of_worker: u8,
+    pub(crate) uniques: u8,
+    pub(crate) workers: usize,
+    pub(crate) clients: usize,
+    pub(crate) operators: usize,
+    /// Clients stop submitting when so many jobs are there.
+    pub(crate) depth: usize,
+    /// Workers that die, in percent of their steps.
+    pub(crate) worker_loss: u8,
+    pub(crate) client_loss: Loss,
+    /// Workers register CAN_DO_TIMEOUT.
+    pub(crate) timeouts: bool,
+    pub(crate) epochs: bool,
+    /// The unix clock is set now and then.
+    pub(crate) clock_jumps: bool,
+    /// Workers withdraw functions, also while a grab is on its way.
+    pub(crate) withdrawals: bool,
+    /// Workers now and then speak of jobs that they do not hold.
+    pub(crate) rogues: bool,
+    /// `cancel job`
+    pub(crate) cancels: bool,
+    /// `maxqueue`
+    pub(crate) limits: bool,
+    /// `drop function`
+    pub(crate) drops: bool,
+    /// Submits are refused for a while.
+    pub(crate) draining: bool,
+    /// Clients that read slowly have their workers paused.
+    pub(crate) congestion: bool,
+    pub(crate) open_replies_max: usize,
+    /// Out of 100 turns so many run without another shard in between.
+    pub(crate) whole_turns: u8,
+    /// Out of 100 woken workers so many do not come.
+    pub(crate) stalls: u8,
+    /// All functions have the same owner, or whatever the hash gives.
+    pub(crate) rest_every: usize,
+}
+
+/// How clients leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// Not at all.
+    Never,
+    /// Once every submit has been answered.
+    Answered,
+    /// At any moment; the server may not get the last requests.
+    Crash,
+}
+
+impl Options {
+    pub(crate) fn of(seed: u64, events: usize) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed ^ 0x6765_6172_7368_6172);
+        let r = &mut rng;
+        let wide = r.u8(..20) == 0;
+        let functions = if wide { 60 } else { r.u8(1..=8) };
+        Self {
+            seed,
+            events,
+            shards: r.u16(1..=8),
+            wakeup: match r.u8(..10) {
+                0 => Wakeup::All,
+                1 => Wakeup::Count(r.u32(1..=3)),
+                _ => Wakeup::OnePerJob,
+            },
+            retries: if r.u8(..3) == 0 { Retries::Attempts(r.u32(0..=3)) } else { Retries::Unlimited },
+            functions,
+            functions_of_worker: if wide { 60 } else { r.u8(1..=functions) },
+            uniques: r.u8(1..=6),
+            workers: r.usize(1..=8),
+            clients: r.usize(1..=6),
+            operators: r.usize(0..=1),
+            depth: r.usize(2..=30),
+            worker_loss: if r.bool() { 0 } else { r.u8(1..=6) },
+            client_loss: [Loss::Never, Loss::Answered, Loss::Crash][r.usize(..3)],
+            timeouts: r.u8(..3) == 0,
+            epochs: r.u8(..3) == 0,
+            clock_jumps: r.u8(..6) == 0,
+            withdrawals: r.u8(..3) == 0,
+            rogues: r.u8(..3) == 0,
+            cancels: r.u8(..4) == 0,
+            limits: r.u8(..4) == 0,
+            drops: r.u8(..4) == 0,
+            draining: r.u8(..10) == 0,
+            congestion: r.u8(..4) == 0,
+            open_replies_max: if r.u8(..4) == 0 { r.usize(1..=4) } else { 4096 },
+            whole_turns: [100, 80, 40, 0][r.usize(..4)],
+            stalls: [0, 0, 20, 60][r.usize(..4)],
+            rest_every: r.usize(60..=500),
+        }
+    }
+}
