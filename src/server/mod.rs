@@ -277,7 +277,8 @@ impl Server {
     /// Serves until it is told to end. Returns when every connection is closed;
     /// memory of jobs that were left may still be given back in the background.
     ///
-    /// A panic in a shard aborts the process: half a server is worse than none.
+    /// A panic in one of its threads aborts the process: half a server is worse
+    /// than none.
     ///
     /// # Errors
     /// When the system refuses a thread.
@@ -304,7 +305,9 @@ impl Server {
                 return Err(ServerError::System { what: "a thread for each shard", source });
             }
         }
-        self.acceptor.run().map_err(system("events of the listening sockets"))?;
+        let acceptor = self.acceptor;
+        let accepted = or_abort(|| acceptor.run());
+        accepted.map_err(system("events of the listening sockets"))?;
         for _ in 0..shards {
             if all_closed.recv_timeout(STOP_PATIENCE).is_err() {
                 log(Level::Error, format_args!("A shard does not stop; leaving without it"));
@@ -317,17 +320,18 @@ impl Server {
 }
 
 fn run_shard(parts: Parts, closed: &mpsc::Sender<()>) {
-    let turned = catch_unwind(AssertUnwindSafe(|| {
+    or_abort(|| {
         let shard = EventLoop::new(parts).run();
         // Nobody listens any more when the server did not wait for us.
         let _left_behind = closed.send(());
         drop(shard);
-    }));
-    if turned.is_err() {
-        // The panic has been reported on stderr. A server with a dead shard would
-        // leave its jobs and connections hanging for ever.
-        std::process::abort();
-    }
+    });
+}
+
+/// A server with a dead thread would leave its jobs and connections hanging
+/// for ever, so a panic, which has been reported on stderr, ends the process.
+fn or_abort<T>(body: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| std::process::abort())
 }
 
 fn shard_count(options: &Options) -> Result<u16, ServerError> {
