@@ -1,0 +1,4 @@
+<?php
+$client = new GearmanClient();
+$client->addServer();
+print $client->doNormal("reverse", "Hello World!");
