@@ -248,6 +248,10 @@ const OURS: &[(&[&str], &str)] = &[
         "the argument ('1d') for option '--packet-timeout' is invalid: a time is a number of seconds, or a \
          number with ms, s, m or h such as 500ms, 30s or 2m",
     ),
+    (
+        &["--write-stall=0"],
+        "the argument ('0') for option '--write-stall' is invalid: it must be more than 0",
+    ),
     (&["--functions-per-worker=1", "--max-functions=4294967295"], ""),
     (
         &["--functions-per-worker=0"],
@@ -507,5 +511,29 @@ fn what_is_not_built_in_says_so_and_creates_nothing() {
         let stderr = process.stderr();
         assert!(stderr.contains(&format!("{option} is not built into this version")), "{stderr}");
         assert_eq!(left_behind(&path), Vec::<String>::new(), "{option}");
+    }
+}
+
+/// The value of a shell variable in a defaults file, lines joined.
+fn shell_variable(text: &str, name: &str) -> Vec<String> {
+    let value = text.split_once(&format!("\n{name}=\"")).unwrap().1.split_once('"').unwrap().0;
+    value.replace("\\\n", " ").split_whitespace().map(str::to_owned).collect()
+}
+
+/// Debian's users may keep their own file, so the unit must go with both.
+#[test]
+fn the_unit_goes_with_our_defaults_and_with_debians() {
+    let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");
+    let unit = std::fs::read_to_string(packaging.join("gearman-job-server.service")).unwrap();
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    let ours = std::fs::read_to_string(packaging.join("gearman-job-server.default")).unwrap();
+    let debians = std::fs::read_to_string(Peers::require().path("etc/default/gearman-job-server")).unwrap();
+    for defaults in [ours, debians] {
+        let params = shell_variable(&defaults, "PARAMS");
+        assert!(params.contains(&"--daemon".to_owned()), "the unit is of type forking: {params:?}");
+        let unit_args = start.split_whitespace().skip(1).filter(|word| *word != "$PARAMS");
+        let args: Vec<&str> = unit_args.chain(params.iter().map(String::as_str)).collect();
+        assert!(args.len() > params.len(), "{start}");
+        assert_eq!(check(Kind::Gearshard, &args), Ok(()), "{args:?}");
     }
 }

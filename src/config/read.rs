@@ -259,11 +259,20 @@ fn limits(given: &Given) -> Result<Limits, Refused> {
         packet_bytes: u32::try_from(packet_bytes).unwrap_or(u32::MAX),
         memory_bytes: memory(given)?,
         write_buffer_bytes: usize::try_from(write_buffer).unwrap_or(usize::MAX),
-        write_stall: given.duration("write-stall", Duration::from_secs(30))?,
+        write_stall: write_stall(given)?,
         packet_timeout: given.duration("packet-timeout", Duration::from_secs(60))?,
         functions_per_worker: given.count("functions-per-worker", 10_000, 1..=*U32.end())?,
         functions: given.count("max-functions", 1_000_000, 1..=*U32.end())?,
     })
+}
+
+/// Nobody can read in no time at all, so zero is refused rather than meant.
+fn write_stall(given: &Given) -> Result<Duration, Refused> {
+    let given = given.get("write-stall", |value| match duration("write-stall", value)? {
+        Duration::ZERO => Err(invalid("write-stall", value, Some("it must be more than 0"))),
+        stall => Ok(stall),
+    })?;
+    Ok(given.unwrap_or(Duration::from_secs(30)))
 }
 
 /// Three quarters of what there is, unless something else is wanted.

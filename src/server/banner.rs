@@ -1,14 +1,12 @@
 //! What the server says about itself once it listens.
 
-use std::process;
-
-use super::{LocalAddress, Server};
+use super::{LocalAddress, Server, process, syslog};
 use crate::config::{Config, LogTarget, show_size};
 
 /// The facts of a start, a line each.
 pub(super) fn lines(config: &Config, server: &Server) -> Vec<String> {
     let fact = |name: &str, text: &str| format!("  {name:<11}{text}");
-    let mut lines = vec![format!("gearshard {}, pid {}", env!("CARGO_PKG_VERSION"), process::id())];
+    let mut lines = vec![format!("gearshard {}, pid {}", env!("CARGO_PKG_VERSION"), std::process::id())];
     lines.push(fact("listening", &addresses(server).join(", ")));
     lines.push(fact("shards", &shards(config, server)));
     let lost =
@@ -21,8 +19,14 @@ pub(super) fn lines(config: &Config, server: &Server) -> Vec<String> {
 
 /// What an operator should know before something happens, a sentence each.
 pub(super) fn warnings(config: &Config, server: &Server) -> Vec<String> {
+    let descriptors = process::descriptors();
+    let too_few = (server.connections_max() as u64 >= descriptors).then(|| {
+        format!("{descriptors} descriptors are too few for so many connections; see --file-descriptors")
+    });
+    let no_syslog = (config.log.syslog && !syslog::is_there())
+        .then(|| "there is no syslog to log to; messages are lost until there is".to_owned());
     let exposed = exposed(&server.local_addresses());
-    config.warnings.iter().cloned().chain(exposed).collect()
+    config.warnings.iter().cloned().chain(too_few).chain(no_syslog).chain(exposed).collect()
 }
 
 /// A word about addresses that more than this machine can reach.

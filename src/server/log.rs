@@ -17,6 +17,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -96,6 +97,7 @@ struct Shared {
     path: Option<PathBuf>,
     output: Mutex<Output>,
     syslog: Option<Syslog>,
+    warnings_shown: AtomicBool,
 }
 
 struct Output {
@@ -132,6 +134,7 @@ impl LogWriter {
             path,
             output: Mutex::new(Output { target, lost: 0 }),
             syslog: to.syslog.then(Syslog::new),
+            warnings_shown: AtomicBool::new(false),
         }))
     }
 
@@ -155,6 +158,11 @@ impl LogWriter {
             && (self.0.syslog.is_some() || !matches!(self.0.output.lock().target, Target::None))
     }
 
+    /// Whether a person at standard error sees warnings, whatever the level is.
+    pub fn show_warnings(&self, shown: bool) {
+        self.0.warnings_shown.store(shown, Ordering::Relaxed);
+    }
+
     /// Says so in the log file, then opens it by its name again, as after a
     /// rotation. Without a file there is nothing to do.
     pub fn reopen(&self) {
@@ -172,6 +180,9 @@ impl LogWriter {
 
 impl Shared {
     fn write(&self, level: Level, message: fmt::Arguments<'_>) {
+        if self.warnings_shown.load(Ordering::Relaxed) && level <= Level::Warning {
+            tell_stderr(&message.to_string());
+        }
         if level > self.level {
             return;
         }

@@ -5,20 +5,23 @@
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{User, getuid, setgid, setgroups, setuid};
 
-/// Allows `wanted` descriptors, or with 0 all that the process may have. Returns
-/// how many there are.
-pub(super) fn allow_descriptors(wanted: u64) -> Result<u64, String> {
+/// Allows `wanted` descriptors, or with 0 all that the process may have.
+pub(super) fn allow_descriptors(wanted: u64) -> Result<(), String> {
     const FAILED: &str = "Failed to set limit for the number of file descriptors.  \
                           Try running as root or giving a smaller value to -f.";
     let failed = |error: nix::errno::Errno| format!("{FAILED} ({})", error.desc());
-    let (now, most) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed)?;
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed)?;
     if wanted == 0 {
         // What cannot be had is not missed: nobody asked for a number.
-        let raised = setrlimit(Resource::RLIMIT_NOFILE, most, most).is_ok();
-        return Ok(if raised { most } else { now });
+        let _raised = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+        return Ok(());
     }
-    setrlimit(Resource::RLIMIT_NOFILE, wanted, most.max(wanted)).map_err(failed)?;
-    Ok(wanted)
+    setrlimit(Resource::RLIMIT_NOFILE, wanted, most.max(wanted)).map_err(failed)
+}
+
+/// How many descriptors the process may open.
+pub(super) fn descriptors() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(now, _)| now)
 }
 
 /// Lets a crash leave a core file as large as the process may write.

@@ -112,7 +112,11 @@ fn run(
             config.log.level.name()
         ),
     );
-    let server = Server::bind(options).map_err(|error| error.to_string())?;
+    // A port in use is tried for a while, which a person should know.
+    log.show_warnings(io::stderr().is_terminal());
+    let bound = Server::bind(options);
+    log.show_warnings(false);
+    let server = bound.map_err(|error| error.to_string())?;
     introduce(config, log, &server);
     signals.control(server.control());
     if let Some(starting) = starting {

@@ -25,6 +25,11 @@ pub(super) struct Syslog {
     state: Mutex<State>,
 }
 
+/// Whether somebody takes messages.
+pub(super) fn is_there() -> bool {
+    UnixDatagram::unbound().and_then(|socket| socket.connect(SOCKET)).is_ok()
+}
+
 #[derive(Default)]
 struct State {
     socket: Option<UnixDatagram>,
