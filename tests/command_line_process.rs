@@ -268,7 +268,7 @@ fn the_banner_says_what_was_started() {
     let address = format!("listening  127.0.0.1:{}", server.port());
     let pid = format!("gearshard {}, pid {}", env!("CARGO_PKG_VERSION"), server.pid());
     let facts =
-        [&pid, &address, "shards     3", "queue      memory", "1G of memory", "stderr, ERROR and graver"];
+        [&pid, &address, "shards     3", "queue      memory", "memory 1G", "stderr, ERROR and graver"];
     for fact in facts {
         assert!(stderr.contains(fact), "{fact} is not in\n{stderr}");
     }
@@ -470,4 +470,15 @@ fn options_reach_the_server() {
     let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
     let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     assert_eq!(files.split_whitespace().nth(3), Some("512"));
+}
+
+#[test]
+fn a_trial_sees_one_job_through_and_the_server_goes_on() {
+    let mut server = Server::gearshard(&["--try"]);
+    let process = server.process();
+    wait_until("the trial is over", || process.stderr().contains("goes on serving"));
+    let stderr = process.stderr();
+    assert!(stderr.contains("\"!dlroW olleH\""), "{stderr}");
+    wait_until("nothing is left of it", || server.counts("reverse") == (0, 0, 0));
+    assert!(server.stop().success());
 }

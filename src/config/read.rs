@@ -18,7 +18,7 @@ use super::words::{self, Refused};
 use super::{Config, Environment, Limits, LogTarget, LogTo, Process, Request, memory_available, options};
 use crate::protocol::handle::PREFIX_BYTES_MAX;
 use crate::server::Keepalive;
-use crate::server::log::Level;
+use crate::server::log::{Level, reason};
 use crate::shard::ids::SHARDS_MAX;
 use crate::shard::settings::{Retries, Wakeup};
 
@@ -127,7 +127,7 @@ fn open_config_file(given: &Given) -> Result<Option<(ConfigFile, Part)>, Refused
         // As gearmand: nobody has to have the default file.
         Err(_) if file::is_default(&path) => return Ok(None),
         Err(error) => {
-            let hint = Some(format!("{}: {error}", Path::new(&path).display()));
+            let hint = Some(format!("{}: {}", Path::new(&path).display(), reason(&error)));
             let message = "Could not open configuration file.".to_owned();
             return Err(Refused { message, about: "--config-file".to_owned(), hint });
         }

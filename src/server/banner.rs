@@ -60,9 +60,9 @@ fn limits(config: &Config, server: &Server) -> String {
     let limits = &config.limits;
     let memory = limits
         .memory_bytes
-        .map_or_else(|| "unlimited memory".to_owned(), |bytes| format!("{} of memory", show_size(bytes)));
+        .map_or_else(|| "memory unlimited".to_owned(), |bytes| format!("memory {}", show_size(bytes)));
     format!(
-        "{} connections, {memory}, packets of {}, {} unread by a peer",
+        "{} connections, {memory}, packets {}, unread by a peer {}",
         server.connections_max(),
         show_size(limits.packet_bytes.into()),
         show_size(limits.write_buffer_bytes as u64),
