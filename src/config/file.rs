@@ -4,7 +4,7 @@
 //! of one is passed over. Unlike gearmand, a word that starts with `#` begins a
 //! comment that hides the rest of its line, options included.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -53,11 +53,6 @@ impl ConfigFile {
             None => path.to_string(),
         }
     }
-}
-
-/// Whether a path is the one that may be missing.
-pub(super) fn is_default(path: &OsStr) -> bool {
-    path == super::options::DEFAULT_CONFIG_FILE
 }
 
 #[cfg(test)]

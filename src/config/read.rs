@@ -5,6 +5,7 @@
 //! does not change.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
-use super::file::{self, ConfigFile};
+use super::file::ConfigFile;
 use super::values::{duration, invalid, number, percentage, size};
 use super::words::{self, Refused};
 use super::{Config, Environment, Limits, LogTarget, LogTo, Process, Request, memory_available, options};
@@ -30,8 +31,8 @@ const QUEUE_TYPES: [&str; 7] =
 /// Reads the command line without the program's name, and the config file.
 pub fn parse(words: &[OsString], environment: Environment<'_>) -> Result<Request, Refused> {
     let command_line = Part(words::parse(options::command_line(), words)?);
-    let mut given = Given { command_line, file: None };
-    given.file = open_config_file(&given)?;
+    let mut given = Given { command_line, file: None, unread: None };
+    open_config_file(&mut given)?;
     let config = config(&given, environment)?;
     Ok(if given.flag(options::CHECK_ARGS) {
         Request::Check
@@ -48,6 +49,8 @@ pub fn parse(words: &[OsString], environment: Environment<'_>) -> Result<Request
 struct Given {
     command_line: Part,
     file: Option<(ConfigFile, Part)>,
+    /// Why the default config file, which is there, does not count.
+    unread: Option<String>,
 }
 
 /// The options of one source.
@@ -119,22 +122,28 @@ fn in_file(refused: Refused, file: &ConfigFile) -> Refused {
     Refused { message: format!("{} ({place})", refused.message), ..refused }
 }
 
-fn open_config_file(given: &Given) -> Result<Option<(ConfigFile, Part)>, Refused> {
-    let path = given.get("config-file", |value| Ok(value.to_owned()))?;
+fn open_config_file(given: &mut Given) -> Result<(), Refused> {
+    let path = given.get("config-file", |value| Ok(PathBuf::from(value)))?;
     let path = path.unwrap_or_else(|| options::DEFAULT_CONFIG_FILE.into());
-    let file = match ConfigFile::open(Path::new(&path)) {
+    let is_default = path == Path::new(options::DEFAULT_CONFIG_FILE);
+    let file = match ConfigFile::open(&path) {
         Ok(file) => file,
         // As gearmand: nobody has to have the default file.
-        Err(_) if file::is_default(&path) => return Ok(None),
+        Err(error) if is_default && error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => {
-            let hint = Some(format!("{}: {}", Path::new(&path).display(), reason(&error)));
+            let why = format!("{}: {}", path.display(), reason(&error));
+            if is_default {
+                given.unread = Some(format!("{why}; its options do not count"));
+                return Ok(());
+            }
             let message = "Could not open configuration file.".to_owned();
-            return Err(Refused { message, about: "--config-file".to_owned(), hint });
+            return Err(Refused { message, about: "--config-file".to_owned(), hint: Some(why) });
         }
     };
     let matches = words::parse(options::config_file(), &file.words);
     let part = Part(matches.map_err(|refused| in_file(refused, &file))?);
-    Ok(Some((file, part)))
+    given.file = Some((file, part));
+    Ok(())
 }
 
 fn config(given: &Given, environment: Environment<'_>) -> Result<Config, Refused> {
@@ -333,7 +342,7 @@ fn unbuilt(given: &Given) -> Result<Option<String>, Refused> {
     }))
 }
 
-/// Options that belong to one that was not given.
+/// Options that belong to one that was not given, and a file that could not be read.
 fn warnings(given: &Given) -> Vec<String> {
     let belongs = |option: &str| match option.split_once('-')? {
         ("libsqlite3", _) | ("store", _) => Some("--queue-type=libsqlite3"),
@@ -348,8 +357,9 @@ fn warnings(given: &Given) -> Vec<String> {
         _ => None,
     };
     let command = options::command_line();
-    let given =
+    let named =
         command.get_arguments().map(|argument| argument.get_id().as_str()).filter(|id| given.flag(id));
-    let needs = given.filter_map(|option| belongs(option).map(|needed| (option, needed)));
-    needs.map(|(option, needed)| format!("--{option} has no effect without {needed}")).collect()
+    let needs = named.filter_map(|option| belongs(option).map(|needed| (option, needed)));
+    let needs = needs.map(|(option, needed)| format!("--{option} has no effect without {needed}"));
+    needs.chain(given.unread.clone()).collect()
 }

@@ -57,8 +57,11 @@ fn explain(program: &str, refused: Refused) -> String {
 }
 
 fn print(text: &str) -> Result<(), String> {
-    let printed = io::stdout().lock().write_all(text.as_bytes());
-    printed.map_err(|error| format!("cannot write to standard output: {error}"))
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // As in `--help | head -1`: the reader has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(|error| format!("cannot write to standard output: {}", reason(&error))),
+    }
 }
 
 fn serve(program: &str, config: &Config) -> Result<(), String> {
