@@ -1,5 +1,6 @@
 //! The server as a process: how it starts, what it leaves on disk while it
-//! runs, how signals end it, and what is gone afterwards.
+//! runs, how signals end it, and what is gone afterwards. What gearmand does
+//! too is asked of Debian's gearmand in the same test.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -15,13 +16,27 @@ use std::process::Command;
 use gearshard::protocol::packet::Command as Packet;
 use support::process::{Process, TempDir};
 use support::server::{free_port, is_root};
-use support::{Connection, Server, wait_until};
+use support::{Connection, Kind, Peers, Server, wait_until};
+
+const BOTH: [Kind; 2] = [Kind::Gearshard, Kind::Gearmand];
 
 /// Our binary with an empty environment.
 fn gearshard(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gearshard"));
     command.env_clear().args(args);
     command
+}
+
+/// A server with an empty environment.
+fn command(kind: Kind, args: &[&str]) -> Command {
+    match kind {
+        Kind::Gearshard => gearshard(args),
+        Kind::Gearmand => {
+            let mut command = Command::new(Peers::require().path("usr/sbin/gearmand"));
+            command.env_clear().env("LD_LIBRARY_PATH", Peers::require().library_path()).args(args);
+            command
+        }
+    }
 }
 
 /// What a server on this port of 127.0.0.1 says its process id is.
@@ -75,13 +90,15 @@ impl Drop for Daemon {
 
 #[test]
 fn the_pid_file_lives_as_long_as_the_server() {
-    let mut server = Server::gearshard(&[]);
-    let path = server.dir().join("server.pid");
-    assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", server.pid()));
-    // gearmand's mode, less what the umask takes away.
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777 & !0o744, 0);
-    assert!(server.stop().success());
-    assert!(!path.exists());
+    for kind in BOTH {
+        let mut server = Server::start(kind, &[]);
+        let path = server.dir().join("server.pid");
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", server.pid()));
+        // This mode, less what the umask takes away.
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777 & !0o744, 0);
+        assert!(server.stop().success());
+        assert!(!path.exists(), "{kind:?}");
+    }
 }
 
 #[test]
@@ -96,8 +113,8 @@ fn a_pid_file_that_cannot_be_written_ends_the_start() {
 
 #[test]
 fn term_and_int_stop_a_busy_server_with_0() {
-    for signal in ["TERM", "INT"] {
-        let mut server = Server::gearshard(&[]);
+    for (kind, signal) in BOTH.into_iter().flat_map(|kind| [(kind, "TERM"), (kind, "INT")]) {
+        let mut server = Server::start(kind, &[]);
         let (mut client, mut worker) = (server.connect(), server.connect());
         worker.send(Packet::CanDo, &[b"f"], b"");
         submit(&mut client, "f");
@@ -107,11 +124,15 @@ fn term_and_int_stop_a_busy_server_with_0() {
         worker.expect(Packet::JobAssign);
         let path = server.dir().join("server.pid");
         server.process().signal(signal);
-        assert_eq!(server.process().wait(support::DEADLINE).code(), Some(0), "{signal}");
-        assert!(!path.exists(), "{signal}");
-        assert_eq!(client.poll_packet(support::DEADLINE), None, "{signal}: the connection is closed");
+        assert_eq!(server.process().wait(support::DEADLINE).code(), Some(0), "{kind:?} {signal}");
+        assert!(!path.exists(), "{kind:?} {signal}");
+        assert_eq!(
+            client.poll_packet(support::DEADLINE),
+            None,
+            "{kind:?} {signal}: the connection is closed"
+        );
         // The port is free at once.
-        drop(Server::start_on(support::Kind::Gearshard, &[], server.port()));
+        drop(Server::start_on(kind, &[], server.port()));
     }
 }
 
@@ -131,16 +152,25 @@ fn a_signal_ends_a_server_that_waits_for_its_port() {
 
 #[test]
 fn usr1_lets_those_who_are_there_finish_what_is_queued() {
-    let mut server = Server::gearshard(&["--verbose=INFO"]);
-    let (mut client, mut worker) = (server.connect(), server.connect());
-    let handle = submit(&mut client, "f");
-    server.process().signal("USR1");
-    wait_until("the listeners close", || Connection::try_open(server.address()).is_err());
-    assert!(server.process().exit_status().is_none(), "a job is left");
-    worker.send(Packet::CanDo, &[b"f"], b"");
-    assert_eq!(work(&mut worker), handle);
-    assert_eq!(server.process().wait(support::DEADLINE).code(), Some(0));
-    assert!(!server.dir().join("server.pid").exists());
+    for kind in BOTH {
+        let mut server = Server::start(kind, &[]);
+        let (mut client, mut worker) = (server.connect(), server.connect());
+        let handle = submit(&mut client, "f");
+        server.process().signal("USR1");
+        wait_until("the listeners close", || Connection::try_open(server.address()).is_err());
+        assert!(server.process().exit_status().is_none(), "a job is left");
+        worker.send(Packet::CanDo, &[b"f"], b"");
+        assert_eq!(work(&mut worker), handle);
+        if kind == Kind::Gearmand {
+            // It notices that the last job is gone when somebody says something.
+            wait_until("gearmand ends", || {
+                let _closed = worker.try_send_bytes(b"version\n");
+                server.process().exit_status().is_some()
+            });
+        }
+        assert_eq!(server.process().wait(support::DEADLINE).code(), Some(0));
+        assert!(!server.dir().join("server.pid").exists());
+    }
 }
 
 #[test]
@@ -199,22 +229,24 @@ fn term_ends_a_server_that_drains() {
 
 #[test]
 fn hup_opens_the_log_again_and_leaves_connections_alone() {
-    let mut server = Server::gearshard(&["--verbose=INFO"]);
-    let (log, rotated) = (server.dir().join("server.log"), server.dir().join("server.log.1"));
-    let mut connection = server.connect();
-    connection.settle();
-    fs::rename(&log, &rotated).unwrap();
-    server.process().signal("HUP");
-    wait_until("the log file is there again", || log.exists());
-    let mut another = server.connect();
-    another.settle();
-    wait_until("the new log is written", || {
-        fs::read_to_string(&log).unwrap().contains("Accepted connection from 127.0.0.1")
-    });
-    assert!(fs::read_to_string(&rotated).unwrap().contains(" NOTICE "), "the old file says why it ends");
-    assert!(!fs::read_to_string(&log).unwrap().contains("SIGHUP"));
-    connection.settle();
-    assert!(server.stop().success());
+    for kind in BOTH {
+        let mut server = Server::start(kind, &["--verbose=INFO"]);
+        let (log, rotated) = (server.dir().join("server.log"), server.dir().join("server.log.1"));
+        let mut connection = server.connect();
+        connection.settle();
+        fs::rename(&log, &rotated).unwrap();
+        server.process().signal("HUP");
+        wait_until("the log file is there again", || log.exists());
+        let mut another = server.connect();
+        another.settle();
+        wait_until("the new log is written", || {
+            fs::read_to_string(&log).unwrap().contains("Accepted connection from 127.0.0.1")
+        });
+        assert!(fs::read_to_string(&rotated).unwrap().contains(" NOTICE "), "the old file says why it ends");
+        assert!(!fs::read_to_string(&log).unwrap().contains("SIGHUP"));
+        connection.settle();
+        assert!(server.stop().success());
+    }
 }
 
 #[test]
@@ -244,19 +276,22 @@ fn the_log_has_gearmands_lines_and_levels() {
 
 #[test]
 fn a_log_that_cannot_be_opened_goes_to_stderr() {
-    let mut server = Server::gearshard(&["--log-file=/nonexistent/x.log", "--verbose=INFO"]);
-    server.stop();
-    let stderr = server.process().stderr();
-    let first = stderr.lines().next().unwrap();
-    let binary = env!("CARGO_BIN_EXE_gearshard");
-    let dir = server.dir().canonicalize().unwrap();
-    let expected = format!(
-        "{binary}: Could not open log file \"/nonexistent/x.log\", from \"{}\", switching to stderr. (No such file \
+    for kind in BOTH {
+        let mut server = Server::start(kind, &["--log-file=/nonexistent/x.log", "--verbose=INFO"]);
+        server.stop();
+        let stderr = server.process().stderr();
+        let first = stderr.lines().next().unwrap();
+        let program = command(kind, &[]).get_program().to_owned();
+        let binary = program.to_string_lossy();
+        let dir = server.dir().canonicalize().unwrap();
+        let expected = format!(
+            "{binary}: Could not open log file \"/nonexistent/x.log\", from \"{}\", switching to stderr. (No such file \
          or directory)",
-        dir.display()
-    );
-    assert_eq!(first, expected);
-    assert!(stderr.contains("] Listening on 127.0.0.1:"), "{stderr}");
+            dir.display()
+        );
+        assert_eq!(first, expected);
+        assert!(stderr.contains("] Listening on 127.0.0.1:"), "{stderr}");
+    }
 }
 
 #[test]
@@ -291,75 +326,81 @@ fn a_socket_in_use_ends_the_start_and_says_so() {
 
 #[test]
 fn the_environment_gives_the_port_where_it_is_the_default() {
-    let cases: [(&[&str], bool); 3] = [(&[], true), (&["--port=4730"], true), (&["--port="], false)];
-    for (args, taken) in cases {
-        let (wanted, other) = (free_port(), free_port());
-        let args: Vec<String> = args
-            .iter()
-            .map(|arg| if *arg == "--port=" { format!("--port={other}") } else { (*arg).to_owned() })
-            .collect();
-        let mut command = gearshard(&["--listen=127.0.0.1", "--pid-file=x.pid", "--log-file=none"]);
-        command.args(&args).env("GEARMAND_PORT", wanted.to_string());
-        let process = Process::start(command, b"");
-        let port = if taken { wanted } else { other };
-        wait_until("the server answers", || answering_pid(port) == Some(process.pid()));
+    for kind in BOTH {
+        let cases: [(&[&str], bool); 3] = [(&[], true), (&["--port=4730"], true), (&["--port="], false)];
+        for (args, taken) in cases {
+            let (wanted, other) = (free_port(), free_port());
+            let args: Vec<String> = args
+                .iter()
+                .map(|arg| if *arg == "--port=" { format!("--port={other}") } else { (*arg).to_owned() })
+                .collect();
+            let mut command = command(kind, &["--listen=127.0.0.1", "--pid-file=x.pid", "--log-file=none"]);
+            command.args(&args).env("GEARMAND_PORT", wanted.to_string());
+            let process = Process::start(command, b"");
+            let port = if taken { wanted } else { other };
+            wait_until("the server answers", || answering_pid(port) == Some(process.pid()));
+        }
     }
 }
 
 #[test]
 fn a_config_file_gives_what_the_command_line_does_not() {
-    let (file_port, line_port) = (free_port(), free_port());
-    let dir = TempDir::new();
-    let text =
-        format!("# where\n--port {file_port} --listen=127.0.0.1\n--log-file=none # --foo\nkey=value\n");
-    fs::write(dir.path().join("g.conf"), text).unwrap();
-    let process = Process::start_in(dir, gearshard(&["--config-file=g.conf", "--pid-file=x.pid"]), b"");
-    wait_until("the server answers", || answering_pid(file_port) == Some(process.pid()));
+    for kind in BOTH {
+        let (file_port, line_port) = (free_port(), free_port());
+        let dir = TempDir::new();
+        let text = format!("# where\n--port {file_port} --listen=127.0.0.1\n--log-file=none\nkey=value\n");
+        fs::write(dir.path().join("g.conf"), text).unwrap();
+        let process =
+            Process::start_in(dir, command(kind, &["--config-file=g.conf", "--pid-file=x.pid"]), b"");
+        wait_until("the server answers", || answering_pid(file_port) == Some(process.pid()));
 
-    let config = format!("--config-file={}", process.dir().join("g.conf").display());
-    let port = format!("--port={line_port}");
-    let another = Process::start(gearshard(&[&config, &port, "--pid-file=x.pid"]), b"");
-    wait_until("the server answers", || answering_pid(line_port) == Some(another.pid()));
+        let config = format!("--config-file={}", process.dir().join("g.conf").display());
+        let port = format!("--port={line_port}");
+        let another = Process::start(command(kind, &[&config, &port, "--pid-file=x.pid"]), b"");
+        wait_until("the server answers", || answering_pid(line_port) == Some(another.pid()));
+    }
 }
 
 #[test]
 fn a_daemon_is_ready_when_its_parent_ends() {
-    let dir = TempDir::new();
-    let port = free_port();
-    let port_argument = format!("--port={port}");
-    let args = [
-        "-d",
-        "--listen=127.0.0.1",
-        &port_argument,
-        "--pid-file=d.pid",
-        "--log-file=d.log",
-        "--verbose=INFO",
-    ];
-    let mut parent = Process::start_in(dir, gearshard(&args), b"");
-    assert_eq!(parent.wait(support::DEADLINE).code(), Some(0), "{}", parent.stderr());
-    let path = parent.dir().join("d.pid");
-    let daemon = Daemon(pid_in(&path).expect("the pid file is there"));
-    assert_ne!(daemon.0, parent.pid());
-    assert_eq!(answering_pid(port), Some(daemon.0), "it listens");
-    for stream in 0..3 {
-        let target = fs::read_link(format!("/proc/{}/fd/{stream}", daemon.0)).unwrap();
-        assert_eq!(target, PathBuf::from("/dev/null"));
+    for kind in BOTH {
+        let dir = TempDir::new();
+        let port = free_port();
+        let port_argument = format!("--port={port}");
+        let args = [
+            "-d",
+            "--listen=127.0.0.1",
+            &port_argument,
+            "--pid-file=d.pid",
+            "--log-file=d.log",
+            "--verbose=INFO",
+        ];
+        let mut parent = Process::start_in(dir, command(kind, &args), b"");
+        assert_eq!(parent.wait(support::DEADLINE).code(), Some(0), "{}", parent.stderr());
+        let path = parent.dir().join("d.pid");
+        let daemon = Daemon(pid_in(&path).expect("the pid file is there"));
+        assert_ne!(daemon.0, parent.pid());
+        assert_eq!(answering_pid(port), Some(daemon.0), "it listens");
+        for stream in 0..3 {
+            let target = fs::read_link(format!("/proc/{}/fd/{stream}", daemon.0)).unwrap();
+            assert_eq!(target, PathBuf::from("/dev/null"));
+        }
+        let cwd = fs::read_link(format!("/proc/{}/cwd", daemon.0)).unwrap();
+        assert_eq!(cwd, parent.dir().canonicalize().unwrap(), "as gearmand, it stays where it is");
+        let stat = fs::read_to_string(format!("/proc/{}/stat", daemon.0)).unwrap();
+        let session = stat.rsplit_once(") ").unwrap().1.split(' ').nth(3).unwrap().to_owned();
+        assert_eq!(session, daemon.0.to_string(), "it leads a session of its own");
+        // Relative paths still work after a rotation.
+        let log = parent.dir().join("d.log");
+        fs::remove_file(&log).unwrap();
+        daemon.signal("HUP");
+        wait_until("the log file is there again", || log.exists());
+        daemon.signal("TERM");
+        wait_until("the daemon ends", || !daemon.runs());
+        assert!(!path.exists());
+        assert_eq!(parent.stdout(), "");
+        assert_eq!(parent.stderr(), "");
     }
-    let cwd = fs::read_link(format!("/proc/{}/cwd", daemon.0)).unwrap();
-    assert_eq!(cwd, parent.dir().canonicalize().unwrap(), "as gearmand, it stays where it is");
-    let stat = fs::read_to_string(format!("/proc/{}/stat", daemon.0)).unwrap();
-    let session = stat.rsplit_once(") ").unwrap().1.split(' ').nth(3).unwrap().to_owned();
-    assert_eq!(session, daemon.0.to_string(), "it leads a session of its own");
-    // Relative paths still work after a rotation.
-    let log = parent.dir().join("d.log");
-    fs::remove_file(&log).unwrap();
-    daemon.signal("HUP");
-    wait_until("the log file is there again", || log.exists());
-    daemon.signal("TERM");
-    wait_until("the daemon ends", || !daemon.runs());
-    assert!(!path.exists());
-    assert_eq!(parent.stdout(), "");
-    assert_eq!(parent.stderr(), "");
 }
 
 #[test]
