@@ -133,7 +133,7 @@ pub enum Standing {
     Foreground,
     /// Even if nobody waits.
     Background,
-    /// Cancelled or abandoned while it ran: nobody is told, and it is not run again.
+    /// Cancelled while it ran: nobody is told, and it is not run again.
     Dead,
 }
 
@@ -192,6 +192,17 @@ impl Job {
         match &self.state {
             State::Running(running) => Some(running),
             _ => None,
+        }
+    }
+
+    /// Whether it is not to be run again when its worker is lost: cancelled,
+    /// or left by all its clients.
+    #[must_use]
+    pub fn is_unwanted(&self) -> bool {
+        match self.standing {
+            Standing::Foreground => self.clients.as_slice().is_empty(),
+            Standing::Background => false,
+            Standing::Dead => true,
         }
     }
 }

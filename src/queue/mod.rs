@@ -225,8 +225,8 @@ impl Queue {
         self.functions[function].lanes[lane].place(&mut self.jobs, at);
     }
 
-    /// From now on nothing coalesces with this running job, nobody is told
-    /// of it, and it is not run again.
+    /// For a cancelled job: from now on nothing coalesces with this running
+    /// job, nobody is told of it, and it is not run again.
     pub fn kill_running(&mut self, at: u32) {
         self.unfile(at);
         let job = &mut self.jobs[at];

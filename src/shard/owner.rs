@@ -257,7 +257,7 @@ impl Owner {
 
     pub(super) fn returned<O: Outbox>(&mut self, worker: ConnId, number: u64, cx: &mut Context<'_, O>) {
         let Some(at) = self.held_by(number, worker) else { return };
-        if self.queue.job(at).standing == Standing::Dead {
+        if self.queue.job(at).is_unwanted() {
             self.queue.remove(at);
             return;
         }
@@ -277,9 +277,8 @@ impl Owner {
             return;
         }
         cx.counts.abandoned += 1;
-        if job.running().is_some() {
-            self.queue.kill_running(at);
-        } else {
+        // As gearmand: the worker goes on, and a client that comes back joins again.
+        if job.running().is_none() {
             self.queue.remove(at);
         }
     }
@@ -440,7 +439,7 @@ impl Owner {
     /// The worker of a running job will not finish it (gearmand-spec.md, section 8).
     fn lose<O: Outbox>(&mut self, at: u32, cx: &mut Context<'_, O>) {
         let job = self.queue.job(at);
-        if job.standing == Standing::Dead {
+        if job.is_unwanted() {
             self.queue.remove(at);
             return;
         }

@@ -274,6 +274,22 @@ fn a_client_that_leaves_takes_its_foreground_job_along_at_once() {
 }
 
 #[test]
+fn a_client_may_come_back_to_a_running_job_but_it_is_not_run_again_for_nobody() {
+    let mut script = Script::one();
+    let (worker, client) = (script.open(0), script.open(0));
+    script.send(worker, Command::CanDo, &["f"], "");
+    script.send(client, Command::SubmitJob, &["f", "u"], "w");
+    script.send(worker, Command::GrabJob, &[], "");
+    script.close(client);
+    let other = script.open(0);
+    script.send(other, Command::SubmitJob, &["f", "u"], "w");
+    assert_eq!(script.shards[0].counts().coalesced, 1);
+    script.close(other);
+    script.close(worker);
+    assert_eq!(script.shards[0].counts().jobs, 0);
+}
+
+#[test]
 fn a_background_job_outlives_the_foreground_client_that_joined_it() {
     let mut script = Script::one();
     let (background, foreground) = (script.open(0), script.open(0));

@@ -209,7 +209,7 @@ fn priority_status_text(owner: &Owner) -> Vec<u8> {
 fn jobs_text(owner: &Owner, settings: &Settings) -> Vec<u8> {
     let mut text = Vec::new();
     for job in owner.queue.iter() {
-        let dead = u64::from(job.standing == Standing::Dead);
+        let dead = u64::from(job.is_unwanted());
         let background = u64::from(job.standing == Standing::Background);
         let handle = settings.handle_prefix.handle(job.number);
         push_row(&mut text, handle.as_bytes(), &[u64::from(job.losses), dead, background]);

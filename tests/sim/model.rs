@@ -156,6 +156,14 @@ pub(crate) struct Job {
     pub(crate) dead: bool,
 }
 
+impl Job {
+    /// Whether a submit with its unique joins it. A job that its clients have
+    /// left while it runs can be joined, a cancelled one can not.
+    pub(crate) fn can_be_joined(&self) -> bool {
+        self.cancelled.is_none()
+    }
+}
+
 /// All that peers know.
 pub(crate) struct Model {
     pub(crate) tick: Tick,

@@ -210,7 +210,7 @@ fn one_job_for_one_unique(model: &Model) {
     let mut keys = Vec::new();
     for number in &model.live {
         let job = &model.jobs[number];
-        if let Some(key) = job.key.filter(|_| !job.dead) {
+        if let Some(key) = job.key.filter(|_| job.can_be_joined()) {
             ensure!(!keys.contains(&key), OneJobForOneUnique, "{key:?} has two jobs, one is {number}");
             keys.push(key);
         }

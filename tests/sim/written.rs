@@ -483,7 +483,7 @@ impl Model {
                 .live
                 .iter()
                 .map(|number| &self.jobs[number])
-                .filter(|job| named && !job.dead && job.key.is_some_and(|key| key.1 == unique))
+                .filter(|job| named && job.can_be_joined() && job.key.is_some_and(|key| key.1 == unique))
                 .peekable();
             let known = packet.args[1] == b"1";
             ensure!(
