@@ -77,11 +77,11 @@ pub fn parse(line: &[u8]) -> Result<AdminCommand<'_>, AdminError> {
         b"cancel" => cancel(words),
         b"create" => match words {
             [_, kind, name, ..] if is(kind, b"function") => Ok(AdminCommand::CreateFunction(name)),
-            _ => Err(incomplete("create")),
+            _ => Err(incomplete(words[0])),
         },
         b"drop" => match words {
             [_, kind, name, ..] if is(kind, b"function") => Ok(AdminCommand::DropFunction(name)),
-            _ => Err(incomplete("drop")),
+            _ => Err(incomplete(words[0])),
         },
         b"maxqueue" => max_queue(words),
         _ => Err(unknown(words[0])),
@@ -133,7 +133,7 @@ fn max_queue<'a>(words: &[&'a [u8]]) -> Result<AdminCommand<'a>, AdminError> {
         [_, name, high, normal, low, ..] => {
             Ok(AdminCommand::MaxQueue(name, [limit(low), limit(normal), limit(high)]))
         }
-        _ => Err(incomplete("maxqueue")),
+        _ => Err(incomplete(words[0])),
     }
 }
 
@@ -141,9 +141,9 @@ fn unknown(word: &[u8]) -> AdminError {
     AdminError::Answer([b"ERR UNKNOWN_COMMAND Unknown+server+command", word, b"\r\n"].concat())
 }
 
-fn incomplete(command: &str) -> AdminError {
-    let text = "ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+";
-    AdminError::Answer(format!("{text}{command}\r\n").into_bytes())
+fn incomplete(word: &[u8]) -> AdminError {
+    let text = b"ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+";
+    AdminError::Answer([text, word, b"\r\n"].concat())
 }
 
 #[cfg(test)]
@@ -186,8 +186,8 @@ mod tests {
             ("cancel foo bar", "ERR UNKNOWN_ERROR\r\n"),
             ("cancel job h extra", "ERR UNKNOWN_ERROR\r\n"),
             (
-                "drop",
-                "ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+drop\r\n",
+                "Drop",
+                "ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+Drop\r\n",
             ),
         ];
         for (line, answer) in cases {

@@ -243,7 +243,7 @@ mod tests {
     fn bad_headers_are_refused_as_soon_as_they_show() {
         assert_eq!(decode(b"\0REX", LIMIT), Err(DecodeError::Magic));
         assert_eq!(decode(b"\0A", LIMIT), Err(DecodeError::Magic));
-        for number in [0, 5, 43, 0x8000_0000, u32::MAX] {
+        for number in [0, 43, 0x8000_0000, u32::MAX] {
             assert_eq!(decode(&raw(number, b""), LIMIT), Err(DecodeError::UnknownType(number)));
         }
         let header = [b"\0REQ".as_slice(), &[0, 0, 0, 7, 0xff, 0xff, 0xff, 0xff]].concat();

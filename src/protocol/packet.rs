@@ -85,6 +85,8 @@ commands! {
     ResetAbilities = 3, "RESET_ABILITIES", 0, false;
     /// Worker: wake me with NOOP when there is a job.
     PreSleep = 4, "PRE_SLEEP", 0, false;
+    /// Never given a meaning; known all the same, and answered as what is no request.
+    Unused = 5, "UNUSED", 0, false;
     /// Server to a sleeping worker: there may be a job.
     Noop = 6, "NOOP", 0, false;
     /// Client: foreground job, normal priority (function, unique).
@@ -184,9 +186,9 @@ mod tests {
             assert_eq!(Command::from_number(command as u32), Some(command));
             assert!(command.argc() <= ARGS_MAX, "{}", command.name());
         }
-        for number in [0, 5, 43, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
+        for number in [0, 43, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
             assert_eq!(Command::from_number(number), None);
         }
-        assert_eq!(Command::ALL.len(), 41);
+        assert_eq!(Command::ALL.len(), 42);
     }
 }

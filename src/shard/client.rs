@@ -205,6 +205,7 @@ impl Home {
         if handle.len() > HANDLE_BYTES_MAX {
             return self.reject(conn, "the handle of a GET_STATUS is longer than any handle", cx);
         }
+        let handle = up_to_nul(handle);
         let Some(number) = cx.settings.handle_prefix.parse(handle) else {
             self.put_status(handle, None);
             return self.reply_scratch(conn, Urgency::Idle, cx);
@@ -235,6 +236,7 @@ impl Home {
         if unique.len() > UNIQUE_BYTES_MAX {
             return self.reject(conn, "the unique of a GET_STATUS_UNIQUE is longer than any unique", cx);
         }
+        let unique = up_to_nul(unique);
         let answers = Gathered::new(usize::from(cx.settings.shards));
         let question = Question::UniqueStatus { unique: unique.into(), answers };
         let Some(reply) = self.ask(conn, question, cx) else { return };
@@ -285,6 +287,11 @@ impl Home {
 
 /// Longest handle that GET_STATUS and WORK_FAIL take (gearmand-spec.md, section 2.2).
 pub(super) const HANDLE_BYTES_MAX: usize = 63;
+
+/// A name as gearmand reads it in GET_STATUS, GET_STATUS_UNIQUE and OPTION_REQ.
+pub(super) fn up_to_nul(name: &[u8]) -> &[u8] {
+    name.split(|&byte| byte == 0).next().unwrap_or_default()
+}
 
 fn status_fields(status: Option<JobStatus>) -> [String; 4] {
     let text = |number: u32| itoa::Buffer::new().format(number).to_owned();

@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 
 use super::belief::Beliefs;
-use super::client::Submission;
+use super::client::{Submission, up_to_nul};
 use super::connection::{Connections, Question, Writer};
 use super::context::Context;
 use super::ids::{ConnId, ShardId};
@@ -139,7 +139,8 @@ impl Home {
             Command::GetStatusUnique => self.get_status_unique(conn, a, cx),
             Command::EchoReq => self.reply(conn, Urgency::Idle, (Command::EchoRes, &[], data), cx),
             Command::OptionReq => self.option(conn, a, cx),
-            Command::Noop
+            Command::Unused
+            | Command::Noop
             | Command::JobCreated
             | Command::NoJob
             | Command::JobAssign
@@ -316,7 +317,7 @@ impl Home {
     }
 
     fn option<O: Outbox>(&mut self, conn: ConnId, name: &[u8], cx: &mut Context<'_, O>) {
-        if !name.eq_ignore_ascii_case(b"exceptions") {
+        if !up_to_nul(name).eq_ignore_ascii_case(b"exceptions") {
             return self.refuse(conn, "UNKNOWN_OPTION", "Server does not recognize given option", cx);
         }
         if let Some(connection) = self.connections.get_mut(conn) {
