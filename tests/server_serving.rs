@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use embedded::{Running, packet};
 use gearshard::protocol::packet::Command;
+use gearshard::server::Options;
+use gearshard::shard::settings::Settings;
 use support::{Connection, DEADLINE, wait_until};
 
 /// Does `jobs` jobs and gives back every workload reversed.
@@ -111,6 +113,42 @@ fn pipelined_jobs_get_through_any_number_of_shards() {
         let counts = server.control.counts();
         let submitted: u64 = counts.iter().map(|counts| counts.submitted).sum();
         assert!(submitted >= (CLIENTS * JOBS) as u64, "{counts:?}");
+    }
+}
+
+#[test]
+fn clients_far_ahead_of_their_replies_are_held_and_lose_nothing() {
+    const SUBMITS: usize = 6000;
+    for shards in [2, 4] {
+        let settings = Settings { open_replies_max: 3, ..Settings::default() };
+        let server = Running::with(Options { shards, settings, ..Options::default() });
+        let clients: Vec<_> = (0..6)
+            .map(|client| {
+                let mut connection = server.connect();
+                std::thread::spawn(move || {
+                    let mut bytes = Vec::new();
+                    for number in 0..SUBMITS {
+                        let function = format!("f{}", (client + number) % 5);
+                        let unique = format!("{client} {number}");
+                        let args: [&[u8]; 2] = [function.as_bytes(), unique.as_bytes()];
+                        bytes.extend(packet(Command::SubmitJobBg, &args, &[1; 60]));
+                    }
+                    // The pieces do not end where packets do.
+                    for piece in bytes.chunks(100_003) {
+                        connection.send_bytes(piece);
+                    }
+                    for _ in 0..SUBMITS {
+                        connection.expect(Command::JobCreated);
+                    }
+                    assert!(connection.settle().is_empty());
+                })
+            })
+            .collect();
+        for client in clients {
+            client.join().unwrap();
+        }
+        let jobs: u64 = server.control.counts().iter().map(|counts| counts.jobs).sum();
+        assert_eq!(jobs, 6 * SUBMITS as u64);
     }
 }
 

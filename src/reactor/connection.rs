@@ -16,8 +16,10 @@ use crate::shard::ids::ConnId;
 /// Packets above this size are received straight into a buffer of their own;
 /// smaller ones are put together in the scratch buffer.
 const GATHERED_BYTES_MAX: usize = 16 << 10;
-/// A packet's own buffer starts with this much room, or the packet's size.
-const OWN_BYTES_MIN: usize = 64 << 10;
+/// ... once so much of them has come.
+const OWN_BYTES_MIN: usize = 4 << 10;
+/// So much of an unfinished packet is received even when memory is short.
+const MODEST_BYTES: usize = 64 << 10;
 
 /// A connection as its event loop sees it.
 pub(crate) struct Connection {
@@ -46,6 +48,9 @@ pub(crate) struct Flags {
     pub(crate) hung_up: bool,
     /// The shard takes no frames.
     pub(crate) held: bool,
+    /// What is unread was received while the connection was held, and has not
+    /// been looked at since.
+    pub(crate) undecided: bool,
     /// The shard has closed it; what is queued still leaves.
     pub(crate) closing: bool,
     /// It is to be dropped in this turn, whatever is queued.
@@ -112,7 +117,7 @@ impl Connection {
     /// the packet is not a worker's news of a job.
     pub(crate) fn asks_for_memory(&self) -> bool {
         let unread = self.unread.as_bytes();
-        if unread.len() < OWN_BYTES_MIN || !self.unread.is_own_packet() {
+        if unread.len() < MODEST_BYTES || !self.unread.is_own_packet() {
             return false;
         }
         let number = u32::from_be_bytes([unread[4], unread[5], unread[6], unread[7]]);
@@ -193,7 +198,7 @@ impl Unread {
 
     /// Whether what is here is part of one large packet.
     fn is_own_packet(&self) -> bool {
-        self.packet > GATHERED_BYTES_MAX && self.is_incomplete()
+        self.packet > GATHERED_BYTES_MAX && self.is_incomplete() && self.len() >= OWN_BYTES_MIN
     }
 
     pub(crate) fn clear(&mut self) {
@@ -238,11 +243,137 @@ impl Unread {
         }
         let length = self.bytes.len();
         if self.bytes.capacity() == length {
-            let wanted = self.packet.min((2 * length).max(OWN_BYTES_MIN));
-            self.bytes.reserve_exact(wanted - length);
+            self.bytes.reserve_exact(self.packet.min(2 * length) - length);
         }
         self.bytes.capacity() - length
     }
 }
 
 const _: () = assert!(GATHERED_BYTES_MAX > HEADER_BYTES, "a large packet's header has been received");
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::protocol::encode::encode;
+    use crate::protocol::packet::Magic;
+    use crate::shard::ids::ShardId;
+
+    fn pair() -> (Connection, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let socket = Socket::Unix(mio::net::UnixStream::from_std(ours));
+        (Connection::new(ConnId::new(ShardId(0), 0, 0), socket, Remote::Unix), theirs)
+    }
+
+    fn echo(bytes: usize) -> Vec<u8> {
+        let mut packet = Vec::new();
+        encode(&mut packet, Magic::Request, Command::EchoReq, &[], &vec![7; bytes]);
+        packet
+    }
+
+    #[test]
+    fn a_short_receive_empties_the_socket_and_a_full_one_may_not() {
+        let (mut connection, mut peer) = pair();
+        let mut scratch = [0; 100];
+        connection.flags.readable = true;
+        peer.write_all(&[1; 150]).unwrap();
+        assert!(matches!(connection.receive(&mut scratch), Received::Scratch { count: 100, kept: 0 }));
+        assert!(connection.flags.readable);
+        assert!(matches!(connection.receive(&mut scratch), Received::Scratch { count: 50, kept: 0 }));
+        assert!(!connection.flags.readable);
+        // The end of the stream is no news of its own: it has to be looked for.
+        peer.write_all(&[1; 10]).unwrap();
+        drop(peer);
+        connection.flags.hung_up = true;
+        assert!(matches!(connection.receive(&mut scratch), Received::Scratch { count: 10, kept: 0 }));
+        assert!(connection.flags.readable);
+        assert!(matches!(connection.receive(&mut scratch), Received::End));
+    }
+
+    #[test]
+    fn what_is_left_over_stands_before_what_comes() {
+        let (mut connection, mut peer) = pair();
+        let mut scratch = [0; 100];
+        connection.unread.keep(b"stat");
+        peer.write_all(b"us\n").unwrap();
+        assert!(matches!(connection.receive(&mut scratch), Received::Scratch { count: 7, kept: 4 }));
+        assert_eq!(&scratch[..7], b"status\n");
+        assert_eq!(connection.buffer_bytes(), 0, "nothing is kept any more");
+    }
+
+    #[test]
+    fn a_large_packet_grows_with_its_bytes_and_never_past_its_end() {
+        let packet = echo(1_000_000);
+        let (mut connection, mut peer) = pair();
+        let mut scratch = vec![0; 100];
+        connection.unread.keep(&packet[..20_000]);
+        let mut copied = 0;
+        // The next packet is already there: it must stay in the socket.
+        let mut sent = 20_000;
+        let stream = [&packet[..], b"next"].concat();
+        while connection.unread.is_incomplete() {
+            let end = stream.len().min(sent + 5000);
+            peer.write_all(&stream[sent..end]).unwrap();
+            sent = end;
+            let before = connection.unread.bytes.capacity();
+            let received = connection.receive(&mut scratch);
+            assert!(matches!(received, Received::Own(_) | Received::Nothing), "{received:?}");
+            let (length, capacity) = (connection.unread.len(), connection.unread.bytes.capacity());
+            copied += if capacity == before { 0 } else { before };
+            assert!(capacity <= packet.len() && capacity < 2 * length);
+        }
+        assert!(connection.unread.as_bytes() == packet);
+        assert!(copied < 2 * packet.len(), "{copied} bytes were copied to grow");
+        let (bytes, start) = connection.unread.take();
+        connection.unread.put_back(bytes, start + packet.len());
+        assert_eq!(connection.buffer_bytes(), 0, "a large buffer is freed");
+    }
+
+    #[test]
+    fn a_claimed_length_reserves_nothing() {
+        let (mut connection, mut peer) = pair();
+        let mut header = echo(0);
+        header[8..12].copy_from_slice(&u32::MAX.to_be_bytes());
+        connection.unread.keep(&header);
+        let mut scratch = [0; 100];
+        for bytes in 12..40 {
+            assert!(connection.unread.is_incomplete());
+            assert!(connection.buffer_bytes() <= 64);
+            peer.write_all(&[0]).unwrap();
+            let received = connection.receive(&mut scratch);
+            assert!(matches!(received, Received::Scratch { kept, .. } if kept == bytes), "{received:?}");
+            connection.unread.keep(&scratch[..=bytes]);
+        }
+    }
+
+    #[test]
+    fn a_small_rest_does_not_keep_a_large_buffer() {
+        let mut unread = Unread::default();
+        unread.put_back(vec![1; 100_000], 99_990);
+        assert_eq!((unread.len(), unread.bytes.capacity()), (10, 10));
+        unread.put_back(vec![1; 1000], 100);
+        assert_eq!((unread.len(), unread.start), (900, 100), "most of it stays where it is");
+    }
+
+    #[test]
+    fn only_workers_news_may_grow_when_memory_is_short() {
+        let mut submit = echo(200_000);
+        let (mut connection, _peer) = pair();
+        for (number, asks) in [(7, true), (18, true), (16, true), (13, false), (28, false)] {
+            submit[4..8].copy_from_slice(&u32::to_be_bytes(number));
+            connection.unread.keep(&submit[..MODEST_BYTES]);
+            assert_eq!(connection.asks_for_memory(), asks, "type {number}");
+        }
+        submit[4..8].copy_from_slice(&u32::to_be_bytes(7));
+        connection.unread.keep(&submit[..MODEST_BYTES - 1]);
+        assert!(!connection.asks_for_memory(), "little things are always received");
+    }
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Connection>() <= 256, "{}", size_of::<Connection>());
+    }
+}

@@ -213,8 +213,14 @@ impl EventLoop {
 
     fn receive_from(&mut self, conn: ConnId) {
         let memory_full = self.memory_full;
+        if let Some(connection) = self.rim.get(conn) {
+            connection.flags.in_ready = false;
+            // It was resumed a moment ago: first things first.
+            if connection.flags.undecided {
+                self.decide_on_unread(conn);
+            }
+        }
         let Some(connection) = self.rim.get(conn) else { return };
-        connection.flags.in_ready = false;
         if connection.flags.is_stopped() {
             return;
         }
@@ -274,6 +280,7 @@ impl EventLoop {
         let Some(connection) = self.rim.get(conn) else { return };
         if start < count && !connection.flags.closing {
             connection.unread.keep(&self.scratch[start..count]);
+            connection.flags.undecided = connection.flags.held;
             self.watch_packet(conn, start > 0 || kept == 0);
         }
     }
@@ -285,10 +292,12 @@ impl EventLoop {
         {
             return;
         }
+        connection.flags.undecided = false;
         let (bytes, start) = connection.unread.take();
         let used = decide(&mut self.shard, &mut self.rim, self.now, conn, &bytes[start..]);
         let Some(connection) = self.rim.get(conn) else { return };
         if !connection.flags.closing {
+            connection.flags.undecided = connection.flags.held && start + used < bytes.len();
             connection.unread.put_back(bytes, start + used);
             self.watch_packet(conn, used > 0);
         }

@@ -49,7 +49,8 @@ pub(crate) struct Rim {
     pub(crate) pressure: Vec<(ConnId, bool)>,
     /// Connections to drop in this turn.
     pub(crate) ended: Vec<ConnId>,
-    connections: Vec<Option<Connection>>,
+    // Boxed, so that the table of a server that grows is cheap to move.
+    connections: Vec<Option<Box<Connection>>>,
     gauges: Arc<[Gauges]>,
     own: ShardId,
     registry: Registry,
@@ -98,17 +99,17 @@ impl Rim {
 
     /// The connection, unless it is gone.
     pub(crate) fn get(&mut self, conn: ConnId) -> Option<&mut Connection> {
-        self.connections.get_mut(conn.slot())?.as_mut().filter(|connection| connection.id == conn)
+        self.connections.get_mut(conn.slot())?.as_deref_mut().filter(|connection| connection.id == conn)
     }
 
     /// The connection in a slot, which an event names.
     pub(crate) fn in_slot(&mut self, slot: usize) -> Option<&mut Connection> {
-        self.connections.get_mut(slot)?.as_mut()
+        self.connections.get_mut(slot)?.as_deref_mut()
     }
 
     /// All connections.
     pub(crate) fn all(&mut self) -> impl Iterator<Item = &mut Connection> {
-        self.connections.iter_mut().flatten()
+        self.connections.iter_mut().filter_map(Option::as_deref_mut)
     }
 
     /// The connections that something is queued for.
@@ -124,12 +125,12 @@ impl Rim {
         }
         let place = &mut self.connections[conn.slot()];
         assert!(place.is_none(), "a slot is used again only after its connection was closed");
-        *place = Some(Connection::new(conn, socket, remote));
+        *place = Some(Box::new(Connection::new(conn, socket, remote)));
         Ok(())
     }
 
     /// Takes the connection out, to drop it.
-    pub(crate) fn remove(&mut self, conn: ConnId) -> Option<Connection> {
+    pub(crate) fn remove(&mut self, conn: ConnId) -> Option<Box<Connection>> {
         self.get(conn)?;
         let connection = self.connections[conn.slot()].take()?;
         self.traffic.buffer_bytes -= connection.counted as u64;
@@ -138,7 +139,7 @@ impl Rim {
 
     /// Brings the count of buffered bytes up to date with one connection.
     pub(crate) fn recount(&mut self, conn: ConnId) {
-        if let Some(connection) = self.connections.get_mut(conn.slot()).and_then(Option::as_mut) {
+        if let Some(connection) = self.connections.get_mut(conn.slot()).and_then(Option::as_deref_mut) {
             recount(&mut self.traffic, connection);
         }
     }
@@ -175,7 +176,9 @@ impl Rim {
     /// Sends what is queued for the connection, as far as the kernel takes it.
     pub(crate) fn flush(&mut self, conn: ConnId) {
         self.bus.dispatch();
-        let Some(connection) = self.connections.get_mut(conn.slot()).and_then(Option::as_mut) else { return };
+        let Some(connection) = self.connections.get_mut(conn.slot()).and_then(Option::as_deref_mut) else {
+            return;
+        };
         if connection.id != conn || connection.flags.ended || connection.queue.is_empty() {
             return;
         }
@@ -235,7 +238,9 @@ fn reregister(registry: &Registry, connection: &mut Connection, interest: Intere
 
 impl Outbox for Rim {
     fn write(&mut self, conn: ConnId, urgency: Urgency, head: &[u8], tail: Option<Tail<'_>>) {
-        let Some(connection) = self.connections.get_mut(conn.slot()).and_then(Option::as_mut) else { return };
+        let Some(connection) = self.connections.get_mut(conn.slot()).and_then(Option::as_deref_mut) else {
+            return;
+        };
         if connection.id != conn || connection.flags.closing || connection.flags.ended {
             return;
         }
@@ -324,7 +329,7 @@ impl Outbox for Rim {
                 ),
             ),
             Event::BadInput { conn, reason } => {
-                let remote = self.connections.get(conn.slot()).and_then(Option::as_ref).map(|c| c.remote);
+                let remote = self.connections.get(conn.slot()).and_then(Option::as_deref).map(|c| c.remote);
                 if let Some(remote) = remote {
                     log(Level::Debug, format_args!("Bad input from {remote}: {reason}"));
                 }
