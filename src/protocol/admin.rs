@@ -76,11 +76,11 @@ pub fn parse(line: &[u8]) -> Result<AdminCommand<'_>, AdminError> {
         b"show" => show(words),
         b"cancel" => cancel(words),
         b"create" => match words {
-            [_, kind, name, ..] if is(kind, b"function") => Ok(AdminCommand::CreateFunction(name)),
+            [_, kind, name] if is(kind, b"function") => Ok(AdminCommand::CreateFunction(name)),
             _ => Err(incomplete(words[0])),
         },
         b"drop" => match words {
-            [_, kind, name, ..] if is(kind, b"function") => Ok(AdminCommand::DropFunction(name)),
+            [_, kind, name] if is(kind, b"function") => Ok(AdminCommand::DropFunction(name)),
             _ => Err(incomplete(words[0])),
         },
         b"maxqueue" => max_queue(words),
