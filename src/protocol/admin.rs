@@ -88,7 +88,7 @@ pub fn parse(line: &[u8]) -> Result<AdminCommand<'_>, AdminError> {
     }
 }
 
-/// Splits at runs of spaces; a leading space gives an empty first word.
+/// Splits at runs of spaces; a leading space gives an empty first word, a trailing one an empty last.
 fn split<'a>(line: &'a [u8], words: &mut [&'a [u8]; WORDS_MAX]) -> Result<usize, AdminError> {
     let mut rest = line;
     let mut count = 0;
@@ -96,8 +96,11 @@ fn split<'a>(line: &'a [u8], words: &mut [&'a [u8]; WORDS_MAX]) -> Result<usize,
         let end = rest.iter().position(|&byte| byte == b' ').unwrap_or(rest.len());
         *words.get_mut(count).ok_or(AdminError::TooManyWords)? = &rest[..end];
         count += 1;
-        let Some(next) = rest[end..].iter().position(|&byte| byte != b' ') else { return Ok(count) };
-        rest = &rest[end + next..];
+        if end == rest.len() {
+            return Ok(count);
+        }
+        let spaces = rest[end..].iter().take_while(|&&byte| byte == b' ').count();
+        rest = &rest[end + spaces..];
     }
 }
 
@@ -155,12 +158,13 @@ mod tests {
         use AdminCommand::{
             CancelJob, CreateFunction, DropFunction, MaxQueue, ShowJobs, ShowUniqueJobs, Status,
         };
-        let cases: [(&str, AdminCommand<'_>); 12] = [
+        let cases: [(&str, AdminCommand<'_>); 13] = [
             ("STATUS extra words", Status),
             ("status ", Status),
             ("show  jobs", ShowJobs),
             ("show unique JOBS", ShowUniqueJobs),
             ("cancel job H:x:1", CancelJob(b"H:x:1")),
+            ("cancel job ", CancelJob(b"")),
             ("create function f", CreateFunction(b"f")),
             ("drop function F", DropFunction(b"F")),
             ("maxqueue f", MaxQueue(b"f", [0; 3])),
@@ -181,6 +185,7 @@ mod tests {
             (" status", "ERR UNKNOWN_COMMAND Unknown+server+command\r\n"),
             ("Shutdown graceful", "ERR UNKNOWN_COMMAND Unknown+server+commandShutdown\r\n"),
             ("show", "ERR UNKNOWN_COMMAND Unknown+server+commandshow\r\n"),
+            ("show jobs ", "ERR UNKNOWN_SHOW_ARGUMENTS\r\n"),
             ("show jobs x", "ERR UNKNOWN_SHOW_ARGUMENTS\r\n"),
             ("cancel x", "ERR UNKNOWN_COMMAND Unknown+server+commandcancel\r\n"),
             ("cancel foo bar", "ERR UNKNOWN_ERROR\r\n"),
@@ -194,6 +199,7 @@ mod tests {
             assert_eq!(parse(line.as_bytes()), Err(AdminError::Answer(answer.into())), "{line}");
         }
         assert_eq!(parse(b"a b c d e f"), Err(AdminError::TooManyWords));
+        assert_eq!(parse(b"a b c d e "), Err(AdminError::TooManyWords));
         assert!(parse(b"status b c d e").is_ok());
     }
 }

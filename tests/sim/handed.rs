@@ -46,7 +46,6 @@ impl Model {
                 self.links[link].expected.push_back(Expected::Option);
             }
             Ask::Admin(admin) => self.ordered(link, admin, tick),
-            Ask::Broken => {}
         }
     }
 
@@ -55,7 +54,7 @@ impl Model {
         let gone: Vec<_> = before.iter().copied().filter(|&(function, _)| of(function)).collect();
         Rc::make_mut(&mut self.links[link].registered).retain(|&(function, _)| !of(function));
         if self.links[link].owes_a_grab() {
-            self.disturb(&gone, false);
+            self.disturb(&gone);
         }
         self.lose_runs(link, |function| gone.iter().any(|&(served, _)| served == function));
     }
