@@ -46,7 +46,7 @@ fn add_take_and_remove(bencher: Bencher<'_, '_>, depth: u64) {
         assert_eq!(queue.find_same(0, black_box(&unique), &[]), None);
         queue.add(job(number), 0);
         number += 1;
-        let taken = queue.take(0, Priority::Normal, Party(1), u64::MAX).expect("a job was just added");
+        let taken = queue.take(0, Priority::Normal, Party::new(1), u64::MAX).expect("a job was just added");
         queue.remove(taken)
     });
 }

@@ -25,8 +25,25 @@ impl Priority {
 }
 
 /// Someone outside the queue, a worker or a client, as the caller names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Party(pub u64);
+///
+/// Kept in halves: aligned to 4 bytes it leaves no gaps beside the small
+/// fields of [`Waiting`] and [`Running`], and a job takes 96 bytes, not 104.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Party([u32; 2]);
+
+impl Party {
+    /// The party that the caller names so.
+    #[must_use]
+    pub const fn new(name: u64) -> Self {
+        Self([(name >> 32) as u32, name as u32])
+    }
+
+    /// The caller's name for it.
+    #[must_use]
+    pub const fn name(self) -> u64 {
+        (self.0[0] as u64) << 32 | self.0[1] as u64
+    }
+}
 
 /// A client that waits for a job, and under which ticket it knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,12 +230,12 @@ mod tests {
 
     #[test]
     fn a_job_is_small() {
-        assert!(size_of::<Job>() <= 104, "{} bytes", size_of::<Job>());
+        assert!(size_of::<Job>() <= 96, "{} bytes", size_of::<Job>());
     }
 
     #[test]
     fn clients_are_kept_in_order_and_removed_one_at_a_time() {
-        let waiting = |ticket| Waiting { client: Party(1), ticket };
+        let waiting = |ticket| Waiting { client: Party::new(1), ticket };
         let mut clients = Clients::default();
         for ticket in [1, 2, 2] {
             clients.push(waiting(ticket));

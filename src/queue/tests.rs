@@ -3,7 +3,7 @@
 use super::*;
 use crate::queue::name::Name;
 
-const WORKER: Party = Party(1);
+const WORKER: Party = Party::new(1);
 const NO_DEADLINE: u64 = u64::MAX;
 
 struct Script {

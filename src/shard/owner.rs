@@ -462,7 +462,7 @@ impl Owner {
     fn time_out<O: Outbox>(&mut self, at: u32, cx: &mut Context<'_, O>) {
         let job = self.queue.job(at);
         let Some(running) = job.running() else { return };
-        let (worker, number) = (ConnId::from_bits(running.worker.0), job.number);
+        let (worker, number) = (ConnId::from_bits(running.worker.name()), job.number);
         let handle = cx.settings.handle_prefix.handle(number);
         let name = &self.queue.functions[job.function].name;
         cx.out.event(Event::TimedOut { handle: handle.as_bytes(), function: name });
@@ -516,7 +516,7 @@ fn now_s<O: Outbox>(cx: &Context<'_, O>) -> u64 {
 }
 
 fn party(conn: ConnId) -> Party {
-    Party(conn.to_bits())
+    Party::new(conn.to_bits())
 }
 
 fn waiting(waiter: Waiter) -> Waiting {
@@ -560,7 +560,7 @@ fn tell<O: Outbox>(
     cx: &mut Context<'_, O>,
 ) {
     for waiting in job.clients.as_slice() {
-        let conn = ConnId::from_bits(waiting.client.0);
+        let conn = ConnId::from_bits(waiting.client.name());
         let waiter = Waiter { conn, ticket: waiting.ticket };
         cx.send(
             conn.shard(),
