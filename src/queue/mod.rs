@@ -13,20 +13,21 @@ pub mod function;
 pub mod job;
 pub mod lane;
 pub mod name;
+mod numbers;
 pub mod slab;
+mod uniques;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::DefaultHashBuilder;
 
 use body::Body;
 use function::Functions;
 use job::{Clients, Job, Party, Priority, Running, Standing, State};
+use numbers::Numbers;
 use slab::Slab;
-
-/// What a table of this size or below is not shrunk from.
-const TABLE_KEPT: usize = 1024;
+use uniques::Uniques;
 
 /// Bookkeeping of one job outside its body: its entry, its places in the two
 /// tables and the head of its body's allocation. For the memory ceiling.
@@ -59,8 +60,8 @@ pub struct Queue {
     /// The functions.
     pub functions: Functions,
     jobs: Slab<Job>,
-    by_number: HashTable<u32>,
-    by_unique: HashTable<u32>,
+    by_number: Numbers,
+    by_unique: Uniques,
     /// Seeded at random: uniques are chosen by peers.
     hasher: DefaultHashBuilder,
     /// (due time, sequence) of jobs that are not runnable yet.
@@ -93,7 +94,7 @@ impl Queue {
     /// The job with this number.
     #[must_use]
     pub fn find(&self, number: u64) -> Option<u32> {
-        self.by_number.find(mix(number), |&at| self.jobs[at].number == number).copied()
+        self.by_number.find(number)
     }
 
     /// The job under an index that this queue has given out.
@@ -119,13 +120,12 @@ impl Queue {
     pub fn find_same(&self, function: u32, unique: &[u8], workload: &[u8]) -> Option<u32> {
         let key = unique_key(unique, workload)?;
         let hash = self.unique_hash(function, key);
-        let same = |&at: &u32| {
+        let same = |at: u32| {
             let job = &self.jobs[at];
             job.function == function
-                && job.unique_hash == hash
                 && if unique == b"-" { job.workload() == workload } else { job.unique() == unique }
         };
-        self.by_unique.find(spread(hash), same).copied()
+        self.by_unique.find(hash, same)
     }
 
     /// The newest job with this unique, whatever its function.
@@ -162,10 +162,9 @@ impl Queue {
             priority: new.priority,
             standing: new.standing,
         });
-        let jobs = &self.jobs;
-        self.by_number.insert_unique(mix(new.number), at, |&at| mix(jobs[at].number));
+        self.by_number.insert(new.number, at);
         if filed {
-            self.by_unique.insert_unique(spread(unique_hash), at, |&at| spread(jobs[at].unique_hash));
+            self.by_unique.insert(unique_hash, at);
         }
         let function = &mut self.functions[new.function];
         function.waiting[new.priority.index()] += 1;
@@ -256,15 +255,9 @@ impl Queue {
                 self.functions[function].waiting[lane] -= 1;
             }
         }
-        let number = self.jobs[at].number;
-        if let Ok(entry) = self.by_number.find_entry(mix(number), |&other| other == at) {
-            entry.remove();
-        }
+        self.by_number.remove(self.jobs[at].number);
         let job = self.jobs.remove(at).expect("the index names a job");
         self.body_bytes -= job.body.len();
-        let jobs = &self.jobs;
-        shrink(&mut self.by_number, |&at| mix(jobs[at].number));
-        shrink(&mut self.by_unique, |&at| spread(jobs[at].unique_hash));
         job
     }
 
@@ -320,9 +313,7 @@ impl Queue {
         if job.standing == Standing::Dead || unique_key(job.unique(), job.workload()).is_none() {
             return;
         }
-        if let Ok(entry) = self.by_unique.find_entry(spread(job.unique_hash), |&other| other == at) {
-            entry.remove();
-        }
+        self.by_unique.remove(job.unique_hash, at);
     }
 
     fn unique_hash(&self, function: u32, key: &[u8]) -> u32 {
@@ -336,23 +327,6 @@ impl Queue {
 fn unique_key<'a>(unique: &'a [u8], workload: &'a [u8]) -> Option<&'a [u8]> {
     let key = if unique == b"-" { workload } else { unique };
     (!key.is_empty()).then_some(key)
-}
-
-/// Spreads a job number over all bits: tables use both ends of a hash.
-fn mix(number: u64) -> u64 {
-    let wide = u128::from(number) * 0x9e37_79b9_7f4a_7c15;
-    (wide >> 64) as u64 ^ wide as u64
-}
-
-fn spread(hash: u32) -> u64 {
-    mix(u64::from(hash))
-}
-
-/// Gives back most of a table that has become nearly empty.
-fn shrink(table: &mut HashTable<u32>, hasher: impl Fn(&u32) -> u64) {
-    if table.capacity() > TABLE_KEPT && table.len() < table.capacity() / 8 {
-        table.shrink_to(table.len() * 2, hasher);
-    }
 }
 
 #[cfg(test)]
