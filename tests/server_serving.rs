@@ -214,3 +214,30 @@ fn ending_is_prompt_and_several_servers_live_side_by_side() {
     assert!(Connection::try_open(first.address).is_err(), "nobody listens any more");
     assert!(other.settle().is_empty(), "the other server goes on");
 }
+
+#[test]
+fn who_has_stopped_sending_is_still_told_what_it_asked() {
+    for shards in [1, 2, 4] {
+        let server = Running::start(shards);
+        for round in 0..50 {
+            let mut connection = server.connect();
+            connection.send(Command::SubmitJobBg, &[format!("f{round}").as_bytes(), b""], b"");
+            connection.send_line("status");
+            connection.finish_sending();
+            connection.expect(Command::JobCreated);
+            assert_eq!(connection.read_text().lines().count(), round + 1);
+            assert!(connection.read_to_close().is_empty());
+        }
+        // A worker that stops sending is gone at once, and its job waits for another.
+        let mut worker = server.connect();
+        worker.send(Command::CanDo, &[b"f7"], b"");
+        worker.send(Command::GrabJob, &[], b"");
+        worker.expect(Command::JobAssign);
+        worker.finish_sending();
+        worker.read_to_close();
+        let mut successor = server.connect();
+        successor.send(Command::CanDo, &[b"f7"], b"");
+        successor.send(Command::GrabJob, &[], b"");
+        successor.expect(Command::JobAssign);
+    }
+}

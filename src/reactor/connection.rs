@@ -53,6 +53,8 @@ pub(crate) struct Flags {
     pub(crate) undecided: bool,
     /// The shard has closed it; what is queued still leaves.
     pub(crate) closing: bool,
+    /// The peer has said all that it ever will, and is still owed an answer.
+    pub(crate) half_closed: bool,
     /// It is to be dropped in this turn, whatever is queued.
     pub(crate) ended: bool,
     /// The kernel takes no more bytes; wait for it to say otherwise.
@@ -72,7 +74,7 @@ pub(crate) struct Flags {
 impl Flags {
     /// Whether nothing that was received may be decided on.
     pub(crate) const fn is_stopped(self) -> bool {
-        self.held || self.closing || self.ended
+        self.held || self.closing || self.half_closed || self.ended
     }
 }
 

@@ -74,6 +74,8 @@ pub(crate) struct EventLoop {
     looked_at_bytes: u64,
     // Connections whose large packets wait for memory.
     starved: Vec<ConnId>,
+    // Connections whose peers only listen any more.
+    half_closed: Vec<ConnId>,
     finish_by_us: Option<u64>,
     stopped: bool,
 }
@@ -99,6 +101,7 @@ impl EventLoop {
             memory_full: false,
             looked_at_bytes: 0,
             starved: Vec::new(),
+            half_closed: Vec::new(),
             finish_by_us: None,
             stopped: false,
         }
@@ -136,6 +139,7 @@ impl EventLoop {
         self.take_inbox();
         self.expire();
         self.settle();
+        self.let_go();
         self.rim.bus.dispatch();
         self.flush(quiet && idle_inbox);
         self.settle();
@@ -262,14 +266,34 @@ impl EventLoop {
     }
 
     /// The peer has sent all that it ever will. What it is owed by now still
-    /// leaves, if the kernel takes it.
+    /// leaves (`echo status | nc -N` waits for it), if the kernel takes it.
     fn end_of_stream(&mut self, conn: ConnId) {
-        if let Some(connection) = self.rim.get(conn) {
-            let remote = connection.remote;
-            (self.rim.log)(Level::Info, format_args!("Peer connection has called close(): {remote}"));
+        let owed = self.shard.owes(conn);
+        let Some(connection) = self.rim.get(conn) else { return };
+        let remote = connection.remote;
+        connection.flags.half_closed = owed;
+        (self.rim.log)(Level::Info, format_args!("Peer connection has called close(): {remote}"));
+        if owed {
+            self.half_closed.push(conn);
+        } else {
+            self.rim.flush(conn);
+            self.rim.end(conn);
         }
-        self.rim.flush(conn);
-        self.rim.end(conn);
+    }
+
+    /// Lets the half-closed connections go that have been told all that they were owed.
+    fn let_go(&mut self) {
+        if self.half_closed.is_empty() {
+            return;
+        }
+        for conn in std::mem::take(&mut self.half_closed) {
+            if self.shard.owes(conn) {
+                self.half_closed.push(conn);
+            } else {
+                self.rim.flush(conn);
+                self.rim.end(conn);
+            }
+        }
     }
 
     fn decide_on_scratch(&mut self, conn: ConnId, count: usize, kept: usize) {

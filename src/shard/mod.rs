@@ -106,6 +106,14 @@ impl Shard {
         home.settle(conn, &mut cx);
     }
 
+    /// Whether an answer is on its way to `conn`, and `conn` is no worker: a
+    /// client that has said all it had to say may still want to hear it.
+    #[must_use]
+    pub fn owes(&self, conn: ConnId) -> bool {
+        let connection = self.home.connections.get(conn);
+        connection.is_some_and(|connection| connection.worker.is_none() && connection.replies.len() > 0)
+    }
+
     /// The bytes of a connection cannot be decoded: answers if there is an
     /// answer, and closes it.
     pub fn bad_input(&mut self, now: Now, conn: ConnId, error: &DecodeError, out: &mut impl Outbox) {
