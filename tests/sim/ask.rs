@@ -10,18 +10,36 @@ use crate::model::{RunId, Submit, SubmitId, Tick};
 /// One request on its way to the server.
 #[derive(Clone, Debug)]
 pub(crate) enum Ask {
-    CanDo { function: u8, timeout_ms: u32 },
-    CantDo { function: u8 },
+    CanDo {
+        function: u8,
+        timeout_ms: u32,
+    },
+    CantDo {
+        function: u8,
+    },
     Reset,
     PreSleep,
-    Grab { kind: Grab, sent: Tick },
+    Grab {
+        kind: Grab,
+        sent: Tick,
+    },
     Submit(SubmitId),
-    Work { number: u64, run: Option<RunId>, what: Work },
-    GetStatus { number: u64 },
-    GetStatusUnique { unique: Unique },
+    Work {
+        number: u64,
+        run: Option<RunId>,
+        what: Work,
+    },
+    GetStatus {
+        number: u64,
+    },
+    GetStatusUnique {
+        unique: Unique,
+    },
     Echo(u32),
     Exceptions,
     Admin(Admin),
+    /// Something that no server can take: the connection is closed.
+    Broken,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +202,7 @@ pub(crate) fn bytes(ask: &Ask, submits: &[Submit], prefix: &HandlePrefix) -> Vec
         Ask::Echo(number) => put(Command::EchoReq, &[], number.to_string().as_bytes()),
         Ask::Exceptions => put(Command::OptionReq, &[b"exceptions"], b""),
         Ask::Admin(admin) => out = admin_line(*admin, prefix),
+        Ask::Broken => put(Command::CanDoTimeout, &[b"f0", b"123456789012345678901"], b""),
     }
     out
 }

@@ -56,13 +56,14 @@ impl Client {
                 world.send(link, Ask::Echo(number));
             }
             29 => self.leave_maybe(world),
+            30 if world.options.bad_input && world.rng.u8(..4) == 0 => world.send(link, Ask::Broken),
             _ => {}
         }
     }
 
     fn submit_some(&mut self, world: &mut World, link: LinkId) {
         for _ in 0..[1, 1, 1, 2, 5][world.rng.usize(..5)] {
-            if world.model.live.len() + world.model.unseen.len() >= world.options.depth {
+            if crowded(world) {
                 return;
             }
             let submit = submit(world, link);
@@ -90,8 +91,13 @@ impl Client {
     }
 }
 
+/// Whether there are as many jobs as there shall be.
+pub(crate) fn crowded(world: &World) -> bool {
+    world.model.live.len() + world.model.unseen.len() >= world.options.depth
+}
+
 /// A random submit, known to the model.
-fn submit(world: &mut World, link: LinkId) -> SubmitId {
+pub(crate) fn submit(world: &mut World, link: LinkId) -> SubmitId {
     let id = world.model.submits.len();
     let now_s = world.model.now.unix_us / 1_000_000;
     let options = &world.options;

@@ -46,6 +46,7 @@ impl Model {
                 self.links[link].expected.push_back(Expected::Option);
             }
             Ask::Admin(admin) => self.ordered(link, admin, tick),
+            Ask::Broken => {}
         }
     }
 
@@ -54,7 +55,7 @@ impl Model {
         let gone: Vec<_> = before.iter().copied().filter(|&(function, _)| of(function)).collect();
         Rc::make_mut(&mut self.links[link].registered).retain(|&(function, _)| !of(function));
         if self.links[link].owes_a_grab() {
-            self.disturb(&gone);
+            self.disturb(&gone, false);
         }
         self.lose_runs(link, |function| gone.iter().any(|&(served, _)| served == function));
     }

@@ -13,6 +13,7 @@ mod options;
 mod play;
 mod rest;
 mod rules;
+mod scenarios;
 mod worker;
 mod world;
 mod written;
@@ -20,7 +21,9 @@ mod written;
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use options::Options;
 use play::Play;
@@ -29,6 +32,8 @@ use play::Play;
 const EVENTS: usize = 1_000;
 /// Seeds of a test run; unoptimised code plays fewer.
 const SEEDS: u64 = if cfg!(debug_assertions) { 400 } else { 20_000 };
+/// A seed takes milliseconds; one that takes this long has no end.
+const ENDLESS: Duration = Duration::from_secs(60);
 /// Lines of the story that a failure shows.
 const LINES: usize = 60;
 
@@ -96,6 +101,21 @@ fn replay(seed: u64, events: usize) -> Result<(), String> {
         .expect("panics of a play are caught")
 }
 
+/// A shard that talks to itself for ever cannot be stopped from outside: says
+/// which seed it was and ends the process.
+fn give_up_on_endless(on: &[Option<(u64, Instant)>], events: usize) {
+    let most = ENDLESS * u32::try_from(1 + events / 10_000).unwrap_or(u32::MAX);
+    for (seed, since) in on.iter().flatten() {
+        if since.elapsed() > most {
+            eprintln!(
+                "\nseed {seed} broke a rule: [QuietComes] a shard does not come back from a call\nto see it: \
+                 GEARSHARD_SEED={seed} GEARSHARD_EVENTS={events} cargo test --release --test sim replay -- --nocapture"
+            );
+            std::process::exit(101);
+        }
+    }
+}
+
 #[test]
 fn every_rule_holds_in_every_seed() {
     keep_panics_quiet();
@@ -106,14 +126,18 @@ fn every_rule_holds_in_every_seed() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
     let (next, failed, assigned) = (AtomicU64::new(first), AtomicU64::new(u64::MAX), AtomicU64::new(0));
     let stop = AtomicBool::new(false);
+    let on = Mutex::new(vec![None; threads]);
     std::thread::scope(|scope| {
-        for _ in 0..threads {
-            let run = || {
+        let mut plays = Vec::new();
+        for thread in 0..threads {
+            let (next, failed, assigned, stop, on) = (&next, &failed, &assigned, &stop, &on);
+            let run = move || {
                 while !stop.load(Ordering::Relaxed) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= first + seeds {
                         break;
                     }
+                    on.lock().unwrap()[thread] = Some((seed, Instant::now()));
                     match play(seed, events, false).1 {
                         Ok(count) => assigned.fetch_add(count, Ordering::Relaxed),
                         Err(_) => {
@@ -122,8 +146,13 @@ fn every_rule_holds_in_every_seed() {
                         }
                     };
                 }
+                on.lock().unwrap()[thread] = None;
             };
-            std::thread::Builder::new().name("play".to_owned()).spawn_scoped(scope, run).unwrap();
+            plays.push(std::thread::Builder::new().name("play".to_owned()).spawn_scoped(scope, run).unwrap());
+        }
+        while plays.iter().any(|play| !play.is_finished()) {
+            std::thread::sleep(Duration::from_millis(20));
+            give_up_on_endless(&on.lock().unwrap(), events);
         }
     });
     let failed = failed.into_inner();

@@ -141,6 +141,8 @@ pub(crate) struct Job {
     /// Its place in the lane is not known any more.
     pub(crate) moved: bool,
     pub(crate) suspects: Vec<Suspect>,
+    /// It may have been lost by a worker that was never sent it.
+    pub(crate) lost_unseen: bool,
     /// Something happened after which WORK_FAIL may come.
     pub(crate) may_fail: bool,
     /// Runs whose WORK_COMPLETE (or WORK_EXCEPTION) was handed over.
@@ -196,6 +198,8 @@ pub(crate) struct Model {
     pub(crate) dropping: Vec<bool>,
     /// Functions of which a job may be on its way to a worker that has left, or back.
     pub(crate) astray: Vec<bool>,
+    /// Functions of which a job may have been lost before its worker was sent it.
+    pub(crate) unseen_losses: Vec<bool>,
     pub(crate) drained: bool,
     /// Nothing is on its way: answers can be compared exactly.
     pub(crate) resting: bool,
@@ -241,6 +245,7 @@ impl Model {
             exists: vec![false; functions],
             dropping: vec![false; functions],
             astray: vec![false; functions],
+            unseen_losses: vec![false; functions],
             drained: false,
             resting: false,
             noops: 0,
@@ -337,7 +342,8 @@ impl Model {
             HandleNamesItsOwner,
             "f{function} had owner {told}, job {number} says {owner}"
         );
-        let dropping = self.dropping[usize::from(function)];
+        let lost_unseen = self.unseen_losses[usize::from(function)];
+        let dropping = self.dropping[usize::from(function)] || (lost_unseen && self.retries_max.is_some());
         let job = Job {
             number,
             function,
@@ -350,6 +356,7 @@ impl Model {
             acknowledged: None,
             moved: self.astray[usize::from(function)],
             suspects: Vec::new(),
+            lost_unseen,
             may_fail: dropping,
             completes: Vec::new(),
             exceptions: Vec::new(),
@@ -405,10 +412,13 @@ impl Model {
     }
 
     /// An assignment of these functions may be on its way and come back.
-    pub(crate) fn disturb(&mut self, functions: &[(u8, u32)]) {
+    /// Held back behind another reply, a job is lost without having been sent.
+    pub(crate) fn disturb(&mut self, functions: &[(u8, u32)], held_back: bool) {
         for &(function, _) in functions {
             self.astray[usize::from(function)] = true;
+            self.unseen_losses[usize::from(function)] |= held_back;
         }
+        let limited = held_back && self.retries_max.is_some();
         for at in 0..self.live.len() {
             let number = self.live[at];
             let job = self.jobs.get_mut(&number).expect("live jobs are known");
@@ -416,6 +426,11 @@ impl Model {
                 job.moved = true;
                 job.visible = None;
                 job.suspects.clear();
+                job.lost_unseen |= held_back;
+                if limited {
+                    job.may_fail = true;
+                    job.state = State::Unsure;
+                }
             }
         }
     }
@@ -441,7 +456,9 @@ impl Model {
         self.links[link].open = false;
         let registered = self.links[link].registered.clone();
         if self.links[link].owes_a_grab() {
-            self.disturb(&registered);
+            let held_back =
+                !matches!(self.links[link].expected.front(), Some(crate::link::Expected::Grab(_)));
+            self.disturb(&registered, held_back);
         }
         self.lose_runs(link, |_| true);
         let expected = std::mem::take(&mut self.links[link].expected);

@@ -32,6 +32,10 @@ pub(crate) struct Options {
     pub(crate) withdrawals: bool,
     /// Workers now and then speak of jobs that they do not hold.
     pub(crate) rogues: bool,
+    /// Peers send what breaks the protocol.
+    pub(crate) bad_input: bool,
+    /// Workers submit jobs too.
+    pub(crate) mixed: bool,
     /// `cancel job`
     pub(crate) cancels: bool,
     /// `maxqueue`
@@ -47,7 +51,7 @@ pub(crate) struct Options {
     pub(crate) whole_turns: u8,
     /// Out of 100 woken workers so many do not come.
     pub(crate) stalls: u8,
-    /// All functions have the same owner, or whatever the hash gives.
+    /// Events from one rest to the next.
     pub(crate) rest_every: usize,
 }
 
@@ -92,6 +96,8 @@ impl Options {
             clock_jumps: r.u8(..6) == 0,
             withdrawals: r.u8(..3) == 0,
             rogues: r.u8(..3) == 0,
+            bad_input: r.u8(..5) == 0,
+            mixed: r.u8(..3) == 0,
             cancels: r.u8(..4) == 0,
             limits: r.u8(..4) == 0,
             drops: r.u8(..4) == 0,

@@ -3,7 +3,7 @@
 use gearshard::shard::message::Refusal;
 
 use crate::client::{Client, Operator};
-use crate::link::LinkId;
+use crate::link::{Link, LinkId};
 use crate::options::Options;
 use crate::rest;
 use crate::rules::ensure;
@@ -79,7 +79,8 @@ impl Play {
         let world = &mut self.world;
         // A job whose time is up before its worker hears of it cannot be told
         // from outside from one that it never got.
-        if world.options.timeouts && world.assignment_on_its_way() {
+        let held_back = world.options.mixed && world.model.links.iter().any(Link::owes_a_grab);
+        if world.options.timeouts && (held_back || world.assignment_on_its_way()) {
             return;
         }
         let ahead = world.deadline().map(|due| due.saturating_sub(world.model.now.mono_us));

@@ -35,6 +35,7 @@ pub(crate) fn check(world: &mut World, auditor: LinkId, patience_passed: bool) {
     see_everything(&mut world.model);
     world.model.dropping.fill(false);
     world.model.astray.fill(false);
+    world.model.unseen_losses.fill(false);
     if patience_passed {
         nobody_sleeps_beside_work(&world.model);
     }
@@ -120,6 +121,7 @@ fn settle(model: &mut Model, number: u64, row: Option<Row>) {
     let tick = model.next_tick();
     let job = &model.jobs[&number];
     tell!(model, "  rest: job {number} {:?} attempts {} is {row:?}", job.state, job.attempts);
+    count_unseen_losses(model, number, row);
     let job = &model.jobs[&number];
     let attempts = job.attempts;
     let wanted = model.is_background(job) || model.waiters(job).next().is_some();
@@ -183,6 +185,15 @@ fn settle(model: &mut Model, number: u64, row: Option<Row>) {
     }
     if let Some(row) = row {
         check_background(model, number, row);
+    }
+}
+
+/// What a worker lost that was never sent the job can only be learnt here.
+fn count_unseen_losses(model: &mut Model, number: u64, row: Option<Row>) {
+    let job = model.job(number);
+    if let (true, Some(row)) = (std::mem::take(&mut job.lost_unseen), row) {
+        let running = u32::from(matches!(job.state, State::Running(_)));
+        job.attempts = job.attempts.max(row.losses + running);
     }
 }
 

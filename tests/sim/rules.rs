@@ -94,6 +94,8 @@ pub(crate) enum Rule {
     DeadlineMovesOn,
     /// At rest no connection is held.
     NoneHeldAtRest,
+    /// A connection is closed when it breaks the protocol, and only then.
+    OnlyBadInputCloses,
     /// Nothing is written to a connection that is gone, and no message goes to oneself.
     OutboxContract,
 }

@@ -3,6 +3,7 @@
 use fastrand::Rng;
 
 use crate::ask::{Ask, Grab, Work};
+use crate::client::{crowded, submit};
 use crate::link::{LinkId, News};
 use crate::model::RunId;
 use crate::world::World;
@@ -101,8 +102,7 @@ impl Worker {
                     self.held.retain(|&(held, _)| held != number);
                     self.held.push((number, run));
                 }
-                News::NotFound | News::Other | News::Text(..) => {}
-                News::Created(_) | News::Refused => unreachable!("workers submit nothing"),
+                News::Created(_) | News::Refused | News::NotFound | News::Other | News::Text(..) => {}
             }
         }
     }
@@ -172,6 +172,9 @@ impl Worker {
     fn whim(&mut self, world: &mut World, link: LinkId) -> bool {
         let options = &world.options;
         let (losses, withdrawals, rogues) = (options.worker_loss, options.withdrawals, options.rogues);
+        let (bad_input, mixed) = (options.bad_input, options.mixed);
+        // A job held back behind another reply could be given up before it is sent.
+        let withdrawals = withdrawals && (!mixed || self.unanswered == 0);
         let rng = &mut world.rng;
         if rng.u8(..100) < losses {
             world.hang_up(link);
@@ -198,6 +201,11 @@ impl Worker {
                 }
             }
             9 if self.asleep => self.sleep(world, link),
+            10 if bad_input && rng.u8(..4) == 0 => world.send(link, Ask::Broken),
+            11..=13 if mixed && !crowded(world) => {
+                let submit = submit(world, link);
+                world.send(link, Ask::Submit(submit));
+            }
             _ => return false,
         }
         true

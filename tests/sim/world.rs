@@ -303,6 +303,8 @@ impl World {
                 let (frame, used) = decode(&bytes, u32::MAX).expect("well-formed").expect("whole");
                 debug_assert_eq!(used, bytes.len());
                 self.with(at, |shard, now, out| shard.frame(now, conn, frame, out));
+                let closing = self.model.links[id].closing;
+                ensure!(closing == matches!(ask, Ask::Broken), OnlyBadInputCloses, "{ask:?} on link {id}");
             }
             Taken::Gone(id) => {
                 if self.model.links[id].open {
