@@ -6,7 +6,7 @@
 
 use crate::support::server::is_root;
 use crate::support::{DEADLINE, Peers, Process};
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, ToSocketAddrs};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -30,6 +30,8 @@ pub(crate) enum Network {
 
 impl Network {
     pub(crate) fn new() -> Self {
+        let found = ("localhost", PORT).to_socket_addrs();
+        assert!(found.is_ok(), "PHP looks for `localhost`, /etc/hosts must name it: {found:?}");
         Self::namespace().map_or_else(Self::machine, Self::Namespace)
     }
 
