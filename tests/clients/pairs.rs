@@ -2,7 +2,8 @@
 
 use crate::against_both;
 use crate::languages::Language::{self, C, Perl, Php, Python, Tool};
-use crate::support::{Kind, Process, Server};
+use crate::support::process::TempDir;
+use crate::support::{DEADLINE, Kind, Process, Server, wait_until};
 
 fn payloads() -> [Vec<u8>; 4] {
     let every_byte: Vec<u8> = (0..=u8::MAX).collect();
@@ -32,6 +33,42 @@ fn pair(client: Language, worker: Language, server: &Server) {
     assert_eq!(server.counts("reverse"), (0, 0, 1));
 }
 
+// Workers of all libraries compete for the jobs of clients of all libraries.
+fn all_at_once(server: &Server) {
+    const JOBS: u32 = 60;
+    let languages = [C, Php, Perl, Python];
+    let _workers = languages.map(|language| language.worker(server));
+    let address = server.address().to_string();
+    let mut clients = languages.map(|language| {
+        Process::start(language.command("loop", &address, &["reverse", &JOBS.to_string()]), b"")
+    });
+    let expected: String = (1..=JOBS)
+        .map(|job| format!("{job} -> {}\n", job.to_string().chars().rev().collect::<String>()))
+        .collect();
+    for (client, language) in clients.iter_mut().zip(languages) {
+        assert!(client.wait(DEADLINE).success(), "{language:?}: {}", client.stderr());
+        assert_eq!(client.stdout(), expected, "{language:?}: {}", client.stderr());
+    }
+    assert_eq!(server.counts("reverse"), (0, 0, 4));
+}
+
+// The job of a killed worker goes to a worker in another language.
+fn takes_over(server: &Server) {
+    let mut first = Perl.worker(server);
+    let dir = TempDir::new();
+    let file = dir.path().join("release");
+    let path = file.to_str().unwrap().as_bytes();
+    let mut client = Process::start(C.client(server, "until_file"), path);
+    wait_until("the job runs", || server.counts("until_file") == (1, 1, 1));
+    let _second = Php.worker(server);
+    first.kill();
+    wait_until("the job runs again", || server.counts("until_file") == (1, 1, 1));
+    assert_eq!(client.exit_status(), None, "the client waits on");
+    std::fs::write(&file, b"").unwrap();
+    assert!(client.wait(DEADLINE).success(), "{}", client.stderr());
+    assert_eq!(client.stdout(), "done");
+}
+
 against_both! {
     tool_to_c => |server| pair(Tool, C, server);
     c_to_php => |server| pair(C, Php, server);
@@ -41,4 +78,6 @@ against_both! {
     php_to_python => |server| pair(Php, Python, server);
     python_to_c => |server| pair(Python, C, server);
     c_to_perl => |server| pair(C, Perl, server);
+    every_language_at_once => all_at_once;
+    another_language_takes_over => takes_over;
 }
