@@ -2,7 +2,7 @@
 //!
 //! Source: gearmand-spec.md, sections 2.1 and 13.
 
-use super::number;
+use super::{number, up_to_nul};
 
 /// A line has at most this many words.
 const WORDS_MAX: usize = 5;
@@ -89,12 +89,13 @@ pub fn parse(line: &[u8]) -> Result<AdminCommand<'_>, AdminError> {
 }
 
 /// Splits at runs of spaces; a leading space gives an empty first word, a trailing one an empty last.
+/// A word ends at its first NUL.
 fn split<'a>(line: &'a [u8], words: &mut [&'a [u8]; WORDS_MAX]) -> Result<usize, AdminError> {
     let mut rest = line;
     let mut count = 0;
     loop {
         let end = rest.iter().position(|&byte| byte == b' ').unwrap_or(rest.len());
-        *words.get_mut(count).ok_or(AdminError::TooManyWords)? = &rest[..end];
+        *words.get_mut(count).ok_or(AdminError::TooManyWords)? = up_to_nul(&rest[..end]);
         count += 1;
         if end == rest.len() {
             return Ok(count);

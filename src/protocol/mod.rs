@@ -9,3 +9,10 @@ pub mod encode;
 pub mod handle;
 pub mod number;
 pub mod packet;
+
+/// The part of a name that gearmand sees where it reads names as C strings: in
+/// GET_STATUS, GET_STATUS_UNIQUE, OPTION_REQ, text lines and admin lists.
+#[must_use]
+pub fn up_to_nul(name: &[u8]) -> &[u8] {
+    name.split(|&byte| byte == 0).next().unwrap_or_default()
+}

@@ -12,6 +12,7 @@ use super::placement::{owner_of, owner_of_job};
 use crate::protocol::encode::{encode, encode_head};
 use crate::protocol::number;
 use crate::protocol::packet::{Command, Magic};
+use crate::protocol::up_to_nul;
 use crate::queue::body::Body;
 use crate::queue::job::Priority;
 use crate::queue::name::Name;
@@ -287,11 +288,6 @@ impl Home {
 
 /// Longest handle that GET_STATUS and WORK_FAIL take (gearmand-spec.md, section 2.2).
 pub(super) const HANDLE_BYTES_MAX: usize = 63;
-
-/// A name as gearmand reads it in GET_STATUS, GET_STATUS_UNIQUE and OPTION_REQ.
-pub(super) fn up_to_nul(name: &[u8]) -> &[u8] {
-    name.split(|&byte| byte == 0).next().unwrap_or_default()
-}
 
 fn status_fields(status: Option<JobStatus>) -> [String; 4] {
     let text = |number: u32| itoa::Buffer::new().format(number).to_owned();

@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 
 use super::belief::Beliefs;
-use super::client::{Submission, up_to_nul};
+use super::client::Submission;
 use super::connection::{Connections, Question, Writer};
 use super::context::Context;
 use super::ids::{ConnId, ShardId};
@@ -23,6 +23,7 @@ use super::worker::GrabForm;
 use crate::protocol::decode::{DecodeError, Frame};
 use crate::protocol::encode::encode;
 use crate::protocol::packet::{Command, Magic, Packet};
+use crate::protocol::up_to_nul;
 use crate::queue::job::Priority;
 
 /// A reply that is written at once: its command, its arguments and its data.

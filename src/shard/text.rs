@@ -15,6 +15,7 @@ use super::owner::{DropRefusal, Owner};
 use super::placement::{owner_of, owner_of_job};
 use super::settings::Settings;
 use crate::protocol::admin::{self, AdminCommand, AdminError};
+use crate::protocol::up_to_nul;
 use crate::queue::job::{Priority, Standing};
 use crate::queue::name::Name;
 
@@ -118,11 +119,11 @@ impl Home {
         let mut text = Vec::new();
         for connection in self.connections.iter().filter(|connection| !connection.closing) {
             text.extend_from_slice(format!("{} {} ", connection.peer.fd, connection.peer.address).as_bytes());
-            text.extend_from_slice(connection.name.as_deref().unwrap_or(b"-"));
+            text.extend_from_slice(up_to_nul(connection.name.as_deref().unwrap_or(b"-")));
             text.extend_from_slice(b" :");
             for registration in connection.worker.iter().flat_map(|worker| worker.functions.iter()) {
                 text.push(b' ');
-                text.extend_from_slice(&self.beliefs.at(registration.slot).name);
+                text.extend_from_slice(up_to_nul(&self.beliefs.at(registration.slot).name));
             }
             text.push(b'\n');
         }
@@ -177,9 +178,9 @@ fn ok(what: &str) -> String {
     format!("OK {what}\n")
 }
 
-/// `<name>\t<n1>\t<n2>...\n`
+/// `<name>\t<n1>\t<n2>...\n`; a NUL would end the whole text for readers in C.
 fn push_row(text: &mut Vec<u8>, name: &[u8], numbers: &[u64]) {
-    text.extend_from_slice(name);
+    text.extend_from_slice(up_to_nul(name));
     for &number in numbers {
         text.push(b'\t');
         text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
@@ -220,7 +221,7 @@ fn jobs_text(owner: &Owner, settings: &Settings) -> Vec<u8> {
 fn uniques_text(owner: &Owner) -> Vec<u8> {
     let mut text = Vec::new();
     for job in owner.queue.iter() {
-        text.extend_from_slice(job.unique());
+        text.extend_from_slice(up_to_nul(job.unique()));
         text.push(b'\n');
     }
     text
