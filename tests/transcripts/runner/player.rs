@@ -20,6 +20,9 @@ use crate::support::Kind;
 /// a shard that learns something may tell another, which may tell a third.
 const ROUNDS: usize = 3;
 
+/// Of what nobody has expected, a message shows so much for each connection.
+const UNREAD_SHOWN: usize = 5;
+
 /// Between two tries of `eventually`.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -203,7 +206,11 @@ impl Player<'_> {
             return Ok(());
         }
         let mut message = format!("  expected: {}", self.describe(what));
-        for received in answer {
+        let of_this_script = |received: &&Received| match (what, received) {
+            (Expected::List(_), Received::Line(line)) => self.names.mentioned_in(line),
+            _ => true,
+        };
+        for received in answer.iter().filter(of_this_script) {
             write!(message, "\n  received: {}", show(received)).expect("a String takes everything");
         }
         Err(message)
@@ -294,7 +301,7 @@ impl Player<'_> {
     fn describe_unread(&self) -> String {
         let mut text = String::new();
         for (name, connection) in &self.connections {
-            for received in &connection.inbox {
+            for received in connection.inbox.iter().take(UNREAD_SHOWN) {
                 write!(text, "\n  unread by {name} on {}: {}", kind_name(self.stage.kind), show(received))
                     .expect("a String takes everything");
             }
