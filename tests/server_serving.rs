@@ -241,3 +241,36 @@ fn who_has_stopped_sending_is_still_told_what_it_asked() {
         successor.expect(Command::JobAssign);
     }
 }
+
+#[test]
+fn a_job_that_somebody_knows_of_is_never_denied_to_a_worker() {
+    const ROUNDS: usize = 400;
+    const FUNCTIONS: usize = 6;
+    let server = Running::start(4);
+    // More pairs than processors keep the shards busy, so that messages lie in their inboxes.
+    let pairs: Vec<_> = (0..6)
+        .map(|pair| {
+            let (mut client, mut worker) = (server.connect(), server.connect());
+            std::thread::spawn(move || {
+                let functions: Vec<String> = (0..FUNCTIONS).map(|n| format!("{pair} {n}")).collect();
+                for function in &functions {
+                    worker.send(Command::CanDo, &[function.as_bytes()], b"");
+                }
+                worker.settle();
+                for round in 0..ROUNDS {
+                    let function = functions[round % FUNCTIONS].as_bytes();
+                    client.send(Command::SubmitJobBg, &[function, b""], b"");
+                    let handle = client.expect(Command::JobCreated).args[0].clone();
+                    worker.send(Command::GrabJob, &[], b"");
+                    let assigned = worker.read_packet();
+                    assert_eq!(assigned.command, Command::JobAssign, "round {round}");
+                    assert_eq!(assigned.args[0], handle);
+                    worker.send(Command::WorkComplete, &[&handle], b"");
+                }
+            })
+        })
+        .collect();
+    for pair in pairs {
+        pair.join().unwrap();
+    }
+}
