@@ -3,8 +3,8 @@
 use crate::languages::Language::{self, C, Perl, Php, Python};
 use crate::support::{DEADLINE, Process, Server, wait_until};
 
-const JOBS: u32 = 120;
-const KILL_AFTER: u32 = 20;
+const JOBS: u32 = 60;
+const KILL_AFTER: u32 = 10;
 
 // Line `number` of a client's output, when all went well.
 fn line(number: u32) -> String {
@@ -23,7 +23,7 @@ fn survives(language: Language, start: impl Fn() -> Server) {
     let mut client = Process::start(language.command("loop", &servers, &["reverse", &JOBS.to_string()]), b"");
     client.wait_for_output(&line(KILL_AFTER));
     first.kill();
-    let status = client.wait(DEADLINE);
+    let status = client.wait(3 * DEADLINE);
     let expected: String = (1..=JOBS).map(line).collect();
     assert!(status.success(), "{status}\n{}{}", client.stderr(), worker.stderr());
     assert_eq!(client.stdout(), expected, "{}", client.stderr());
