@@ -69,15 +69,9 @@ impl Servers {
     // Plays `script`, which is number `number` of this run, on its server.
     fn play(&self, script: &Script, number: usize) -> Result<(), String> {
         let arguments = self.arguments(script);
-        let stage = |server: &Server| Stage {
-            kind: self.kind,
-            address: server.address(),
-            pid: server.pid(),
-            mark: format!("~{number:03}"),
-        };
         if script.alone {
             let mut server = self.start(&arguments);
-            let outcome = player::play(script, &stage(&server));
+            let outcome = player::play(script, &Stage::on(&server, number));
             return outcome.and_then(|()| match server.process().exit_status() {
                 Some(status) => Err(format!("the server has ended: {status}\n{}", server.log())),
                 None => Ok(()),
@@ -87,7 +81,7 @@ impl Servers {
             self.shared.lock().expect("nobody panics with it").entry(arguments.clone()).or_default(),
         );
         let server = slot.get_or_init(|| self.start(&arguments));
-        player::play(script, &stage(server))
+        player::play(script, &Stage::on(server, number))
     }
 
     // Servers that did not live to the end.
@@ -215,6 +209,60 @@ fn words(scripts: &[Script]) -> (BTreeSet<u32>, String) {
         }
     }
     (commands, lines)
+}
+
+// What the player must say of these wrong transcripts.
+const WRONG: &[(&str, &[&str])] = &[
+    ("c> GRAB_JOB\nc< NOOP", &["line 3: c< NOOP", "expected: NOOP", "received: NO_JOB"]),
+    ("c> GRAB_JOB\nc< nothing", &["line 3", "received: NO_JOB"]),
+    ("c> GRAB_JOB\nc< closed", &["line 3", "received: NO_JOB"]),
+    ("c> GRAB_JOB\nc> ECHO_REQ x\nc< NO_JOB", &["at the end", "unread by c", "ECHO_RES x"]),
+    ("c> REQ 43\no> ECHO_REQ x\no< ECHO_RES x", &["at the end", "say `c< closed`"]),
+    ("c> a b c d e f\no> ECHO_REQ x\no< ECHO_RES x", &["at the end", "c was closed by the server"]),
+    ("c> REQ 43\nc< NO_JOB", &["line 3", "has closed the connection"]),
+    ("c> GET_STATUS {h1}\nc< STATUS_RES {h1}|0|0|0|0", &["line 2", "no job has the handle {h1}"]),
+    (
+        "c> SUBMIT_JOB_BG {f}||1\nc< JOB_CREATED {h1}\nc> SUBMIT_JOB_BG {f}||2\nc< JOB_CREATED {h1}",
+        &["line 5", "expected: JOB_CREATED H:", "received: JOB_CREATED H:"],
+    ),
+    (
+        "c> SUBMIT_JOB_BG {f}|u|1\nc< JOB_CREATED {h1}\nc> SUBMIT_JOB_BG {f}|u|2\nc< JOB_CREATED {h2}",
+        &["line 5", "expected: JOB_CREATED {h2}"],
+    ),
+    ("c> CAN_DO {f}\nc> status\nc< list", &["line 4", "without a line", "received: \"f~"]),
+    ("c> status\nc< list\n    {f}\\t0\\t0\\t1", &["line 3", "expected: a list with"]),
+    ("c> nonsense\nc< \"OK\\n\"", &["line 3", "expected: \"OK", "received: \"ERR UNKNOWN_COMMAND"]),
+    ("w> CAN_DO {f}\nw> PRE_SLEEP\none of w v< NOOP", &["line 4", "none of them"]),
+    (
+        "w> CAN_DO {f}\nw> PRE_SLEEP\nc> SUBMIT_JOB_BG {f}||\nc< JOB_CREATED {h1}\nw< nothing",
+        &["line 6", "received: NOOP"],
+    ),
+    (
+        "c> SUBMIT_JOB {f}||\nc< JOB_CREATED {h1}\nw> CAN_DO {f}\nw> GRAB_JOB\nw< JOB_ASSIGN {h1}|{f}|\n\
+         w> WORK_COMPLETE {h1}|r",
+        &["at the end", "unread by c", "WORK_COMPLETE H:"],
+    ),
+];
+
+#[test]
+fn wrong_transcripts_fail_and_say_where() {
+    let servers = [
+        Server::gearmand(&["--worker-wakeup=0"]),
+        Server::gearshard(&["--threads=1", "--worker-wakeup=0"]),
+        Server::gearshard(&["--threads=4", "--worker-wakeup=0"]),
+    ];
+    // Several times: with other names, other shards are between the connections.
+    for (number, (steps, wanted)) in (0..200).zip(WRONG.iter().cycle()) {
+        let text = format!("# Spec 2: A wrong transcript.\n{steps}\n");
+        let script = Script::parse(Path::new("wrong.txt"), &text).expect("it can be read");
+        for server in &servers {
+            let stage = Stage::on(server, number);
+            let error = player::play(&script, &stage).expect_err(steps);
+            for part in *wanted {
+                assert!(error.contains(part), "{steps}\ndoes not fail with {part:?} on {stage:?}:\n{error}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub(crate) struct Connection {
     /// The sent part of an unfinished packet or line.
     unfinished: Vec<u8>,
     /// The server cannot understand this connection any more.
-    broken: bool,
+    pub(crate) broken: bool,
     /// The server has hung up.
     pub(crate) closed: bool,
     /// Something was sent since the last question was answered.

@@ -14,7 +14,7 @@ use gearshard::protocol::packet::{Command, HEADER_BYTES};
 use super::connection::{Connection, DEADLINE, Received};
 use super::script::{Action, Expected, Script, Sent, Step, kind_name};
 use super::template::{Names, Template};
-use crate::support::Kind;
+use crate::support::{Kind, Server};
 
 /// Rounds of questions after which nothing is on its way between shards:
 /// a shard that learns something may tell another, which may tell a third.
@@ -37,6 +37,18 @@ pub(crate) struct Stage {
     pub(crate) pid: u32,
     /// What the script's own names end in.
     pub(crate) mark: String,
+}
+
+impl Stage {
+    /// `server`, for the script with this number in the run.
+    pub(crate) fn on(server: &Server, number: usize) -> Self {
+        Self {
+            kind: server.kind(),
+            address: server.address(),
+            pid: server.pid(),
+            mark: format!("~{number:03}"),
+        }
+    }
 }
 
 /// Plays `script`; the error says which line failed and how.
@@ -271,10 +283,13 @@ impl Player<'_> {
 
     fn finish(&mut self) -> Result<(), String> {
         self.quiesce()?;
-        let closed: Vec<_> =
-            self.connections.iter().filter(|(_, conn)| conn.closed).map(|(name, _)| name).collect();
-        if !closed.is_empty() {
-            return Err(format!("closed by the server: {closed:?}{}", self.describe_unread()));
+        for (name, connection) in &self.connections {
+            if connection.closed {
+                return Err(format!("{name} was closed by the server{}", self.describe_unread()));
+            }
+            if connection.broken {
+                return Err(format!("{name} has sent what nobody understands; say `{name}< closed`"));
+            }
         }
         match self.describe_unread() {
             unread if unread.is_empty() => Ok(()),
