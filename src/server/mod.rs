@@ -40,10 +40,10 @@ use std::time::Duration;
 
 use mio::{Poll, Waker};
 
-use crate::reactor::bus::inbox;
+use crate::reactor::bus::{Address, inbox};
 use crate::reactor::event_loop::{self, EventLoop, Parts};
 use crate::reactor::gauges::Gauges;
-use crate::reactor::{Clock, Limits, micros};
+use crate::reactor::{Clock, Delivery, Limits, micros};
 use crate::shard::ids::{SHARDS_MAX, ShardId};
 use acceptor::Acceptor;
 use control::ControlState;
@@ -299,15 +299,16 @@ impl Server {
             };
             let spawned = std::thread::Builder::new().name(format!("shard-{index}")).spawn(body);
             if let Err(source) = spawned {
-                for shard in &self.acceptor.shards {
-                    shard.send(crate::reactor::Delivery::Stop);
-                }
+                stop_all(&self.acceptor.shards);
                 return Err(ServerError::System { what: "a thread for each shard", source });
             }
         }
         let acceptor = self.acceptor;
+        let inboxes = acceptor.shards.clone();
         let accepted = or_abort(|| acceptor.run());
-        accepted.map_err(system("events of the listening sockets"))?;
+        if accepted.is_err() {
+            stop_all(&inboxes);
+        }
         for _ in 0..shards {
             if all_closed.recv_timeout(STOP_PATIENCE).is_err() {
                 log(Level::Error, format_args!("A shard does not stop; leaving without it"));
@@ -315,7 +316,14 @@ impl Server {
             }
         }
         log(Level::Info, format_args!("Shutdown complete"));
-        Ok(())
+        accepted.map_err(system("events of the listening sockets"))
+    }
+}
+
+fn stop_all(shards: &[Address<Delivery>]) {
+    for shard in shards {
+        // A shard that is gone has stopped already.
+        shard.send(Delivery::Stop);
     }
 }
 
