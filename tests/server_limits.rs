@@ -16,6 +16,15 @@ use gearshard::server::log::{Level, Log};
 use gearshard::server::{Control, Options};
 use support::{Connection, Server, wait_until};
 
+/// Lets this process have as many descriptors as it may: the tests of a file
+/// run side by side, and 1024 are soon used up.
+fn allow_descriptors() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    assert!(most >= 4096, "this test needs 4096 descriptors; raise the hard limit (ulimit -Hn) from {most}");
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+}
+
 fn buffer_bytes(control: &Control) -> u64 {
     control.traffic().iter().map(|traffic| traffic.buffer_bytes).sum()
 }
@@ -125,6 +134,7 @@ fn one_packet_may_be_larger_than_the_write_buffer() {
 #[test]
 fn a_claimed_length_costs_nothing_until_it_comes() {
     const CONNECTIONS: usize = 1000;
+    allow_descriptors();
     let server = Server::gearshard(&["--max-packet-size=4G", "--file-descriptors=4096"]);
     let before = server.rss_bytes();
     let mut header = packet(Command::SubmitJob, &[b"f", b"u"], b"");
@@ -274,6 +284,7 @@ fn connections_over_the_limit_are_closed_and_told_once() {
 
 #[test]
 fn connections_are_spread_evenly_also_after_many_have_gone() {
+    allow_descriptors();
     let server = Running::start(4);
     let balance = |expected: u64| {
         let counts = server.control.counts();

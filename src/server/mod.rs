@@ -365,8 +365,7 @@ fn cores_for(shards: usize) -> Vec<core_affinity::CoreId> {
 
 fn connections_by_descriptors(shards: u16) -> usize {
     let spare = SPARE_DESCRIPTORS + SHARD_DESCRIPTORS * u64::from(shards);
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let connections = limit.unwrap_or(u64::MAX).saturating_sub(spare).max(16);
+    let connections = process::descriptors().saturating_sub(spare).max(16);
     usize::try_from(connections).unwrap_or(usize::MAX)
 }
 
