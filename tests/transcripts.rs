@@ -27,7 +27,7 @@ use script::{Action, Expected, Script, Sent};
 use support::{Kind, Server};
 
 /// Transcripts played at the same time; nearly all of them only wait.
-const PLAYERS: usize = 12;
+const PLAYERS: usize = 48;
 
 #[test]
 fn gearmand_does_what_the_transcripts_say() {
