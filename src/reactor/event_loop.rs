@@ -13,6 +13,7 @@ use super::connection::Received;
 use super::gauges::Gauges;
 use super::rim::Rim;
 use super::socket::{Remote, Socket};
+use super::trim::Trim;
 use super::watches::Watch;
 use super::{Clock, Delivery, Limits};
 use crate::protocol::decode::decode;
@@ -71,6 +72,7 @@ pub(crate) struct EventLoop {
     idle_turns: u32,
     draining: bool,
     memory_full: bool,
+    trim: Trim,
     looked_at_bytes: u64,
     // Connections whose large packets wait for memory.
     starved: Vec<ConnId>,
@@ -99,6 +101,7 @@ impl EventLoop {
             idle_turns: 0,
             draining: false,
             memory_full: false,
+            trim: Trim::default(),
             looked_at_bytes: 0,
             starved: Vec::new(),
             half_closed: Vec::new(),
@@ -146,7 +149,9 @@ impl EventLoop {
         self.rim.bus.dispatch();
         self.finish();
 
-        self.rim.gauges().end_turn(self.shard.counts(), self.traffic());
+        let counts = self.shard.counts();
+        self.trim.note(counts.job_bytes);
+        self.rim.gauges().end_turn(counts, self.traffic());
     }
 
     /// Polls; returns whether it is known that there is something to do.
@@ -156,6 +161,9 @@ impl EventLoop {
             if busy || !self.rim.idle.is_empty() { Some(Duration::ZERO) } else { self.sleep_time() };
         let parked = timeout != Some(Duration::ZERO) && self.inbox.park();
         let timeout = if parked { timeout } else { Some(Duration::ZERO) };
+        if parked {
+            self.trim.at_rest(self.shard.counts().job_bytes);
+        }
         let polled = self.poll.poll(&mut self.events, timeout);
         if parked {
             self.inbox.unpark();

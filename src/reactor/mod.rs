@@ -18,6 +18,7 @@ pub(crate) mod gauges;
 mod rim;
 pub(crate) mod socket;
 mod spares;
+mod trim;
 mod watches;
 mod write_queue;
 
