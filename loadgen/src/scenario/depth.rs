@@ -43,7 +43,8 @@ pub(super) fn run(options: &Depth, target: Target, report: &mut Report) -> Resul
             let growth = (full - empty).max(1.0);
             let each = growth / queued as f64;
             report.figure("memory a job", each, "bytes");
-            report.figure("memory a job beyond its payload", each - options.jobs.size as f64, "bytes");
+            let carried = (options.jobs.size + run.unique_of(0).as_bytes().len()) as f64;
+            report.figure("memory a job beyond payload and unique", each - carried, "bytes");
             report.figure("memory grown at full depth", growth / 1e6, "MB");
             report.figure("memory kept after the drain", (drained - empty) / 1e6, "MB");
             report.figure("share of it kept after the drain", (drained - empty) / growth, "");
