@@ -228,17 +228,31 @@ fn who_has_stopped_sending_is_still_told_what_it_asked() {
             assert_eq!(connection.read_text().lines().count(), round + 1);
             assert!(connection.read_to_close().is_empty());
         }
-        // A worker that stops sending is gone at once, and its job waits for another.
-        let mut worker = server.connect();
-        worker.send(Command::CanDo, &[b"f7"], b"");
-        worker.send(Command::GrabJob, &[], b"");
-        worker.expect(Command::JobAssign);
-        worker.finish_sending();
-        worker.read_to_close();
-        let mut successor = server.connect();
-        successor.send(Command::CanDo, &[b"f7"], b"");
-        successor.send(Command::GrabJob, &[], b"");
-        successor.expect(Command::JobAssign);
+    }
+}
+
+#[test]
+fn who_sees_a_worker_go_finds_its_job_waiting() {
+    for shards in [1, 2, 4] {
+        let server = Running::start(shards);
+        let mut client = server.connect();
+        client.send(Command::SubmitJobBg, &[b"f", b""], b"");
+        client.expect(Command::JobCreated);
+        for _ in 0..150 {
+            let mut worker = server.connect();
+            let mut successor = server.connect();
+            successor.settle();
+            worker.send(Command::CanDo, &[b"f"], b"");
+            worker.send(Command::GrabJob, &[], b"");
+            worker.expect(Command::JobAssign);
+            worker.finish_sending();
+            worker.read_to_close();
+            successor.send(Command::CanDo, &[b"f"], b"");
+            successor.send(Command::GrabJob, &[], b"");
+            successor.expect(Command::JobAssign);
+            successor.finish_sending();
+            successor.read_to_close();
+        }
     }
 }
 

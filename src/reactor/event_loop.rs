@@ -469,17 +469,17 @@ impl EventLoop {
 
     fn drop_connection(&mut self, conn: ConnId) {
         let Some(connection) = self.rim.remove(conn) else { return };
+        self.shard.close(self.now, conn, &mut self.rim);
+        // Its end is seen outside, too: whoever sees it may count on the jobs being back.
+        self.rim.bus.dispatch();
         if connection.flags.closing {
             // Bytes that lie unread when a socket is closed reset the connection, and
             // the peer might never see the answer that explains why.
             connection.socket.finish();
             let _rest = connection.socket.receive(&mut self.scratch);
         }
-        let remote = connection.remote;
-        drop(connection);
-        (self.rim.log)(Level::Info, format_args!("Disconnected {remote}"));
+        (self.rim.log)(Level::Info, format_args!("Disconnected {}", connection.remote));
         self.rim.gauges().connection_closed();
-        self.shard.close(self.now, conn, &mut self.rim);
     }
 
     fn flush(&mut self, quiet: bool) {
