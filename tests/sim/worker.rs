@@ -16,6 +16,8 @@ struct Habits {
     pipelined: usize,
     /// Grabs only after a NOOP.
     waits_for_noop: bool,
+    /// Never sleeps, but asks again and again.
+    polls: bool,
     /// Sends PRE_SLEEP in one go with the grab before it.
     sleeps_ahead: bool,
     /// Jobs that it takes before it finishes one.
@@ -47,6 +49,7 @@ impl Worker {
             grab: [Grab::Plain, Grab::Uniq, Grab::All][rng.usize(..3)],
             pipelined: [1, 1, 1, 2, 3][rng.usize(..5)],
             waits_for_noop: rng.u8(..5) == 0,
+            polls: rng.u8(..4) == 0,
             sleeps_ahead: rng.u8(..6) == 0,
             hands: [1, 1, 2, 4][rng.usize(..4)],
             timeout: timeouts && rng.bool(),
@@ -60,6 +63,7 @@ impl Worker {
             grab: Grab::All,
             pipelined: 1,
             waits_for_noop: false,
+            polls: false,
             sleeps_ahead: false,
             hands: 1,
             timeout: false,
@@ -262,7 +266,7 @@ impl Worker {
         if self.asleep && !self.woken {
             return;
         }
-        if self.idle && !self.asleep {
+        if self.idle && !self.asleep && !self.habits.polls {
             self.idle = false;
             return self.sleep(world, link);
         }

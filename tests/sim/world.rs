@@ -69,6 +69,8 @@ pub(crate) struct World {
     cells: Vec<Cell>,
     /// By sender and receiver.
     wires: Vec<VecDeque<Message>>,
+    /// A shard whose thread gets no time for a while.
+    stopped: Option<usize>,
     /// Steps that shards have made.
     pub(crate) steps: u64,
     settings: Arc<Settings>,
@@ -105,6 +107,7 @@ impl World {
             model: Model::new(&options, prefix, now, told),
             rng,
             options,
+            stopped: None,
             steps: 0,
             settings,
         }
@@ -185,7 +188,11 @@ impl World {
     pub(crate) fn step(&mut self) -> bool {
         let count = self.cells.len();
         let start = self.rng.usize(..count);
-        let Some(at) = (0..count).map(|step| (start + step) % count).find(|&at| self.is_busy(at)) else {
+        if self.rng.u8(..60) == 0 {
+            self.stopped = None;
+        }
+        let others = (0..count).map(|step| (start + step) % count).filter(|&at| self.stopped != Some(at));
+        let Some(at) = others.chain(self.stopped).find(|&at| self.is_busy(at)) else {
             return false;
         };
         self.steps += 1;
@@ -197,9 +204,15 @@ impl World {
                 Phase::Sending => self.publish(at, whole),
             }
             if !whole || self.cells[at].phase == Phase::Idle {
-                return true;
+                break;
             }
         }
+        // The system may stop a thread anywhere; between two sends it shows most.
+        let seldom = if self.cells[at].staged.is_empty() { 16 } else { 3 };
+        if self.cells[at].phase != Phase::Idle && self.stopped.is_none() && self.rng.u8(..seldom) == 0 {
+            self.stopped = Some(at);
+        }
+        true
     }
 
     fn take(&mut self, at: usize) {
