@@ -175,3 +175,19 @@ fn replay_one_seed() {
         panic!("{told}");
     }
 }
+
+/// Seeds that once showed something, by what they showed.
+#[test]
+fn found_seeds_hold() {
+    keep_panics_quiet();
+    let found = [
+        ("a job held back behind another reply is lost before it is sent", 685),
+        ("a job out of time comes back to its worker, which has just left", 504_637),
+        ("a job is made known after an assignment of it went astray", 2_824),
+    ];
+    for (what, seed) in found {
+        if let Err(told) = replay(seed, EVENTS) {
+            panic!("{what}: {told}");
+        }
+    }
+}

@@ -422,7 +422,8 @@ impl Model {
         for at in 0..self.live.len() {
             let number = self.live[at];
             let job = self.jobs.get_mut(&number).expect("live jobs are known");
-            if job.state == State::Waiting && functions.iter().any(|&(served, _)| served == job.function) {
+            let waits = matches!(job.state, State::Waiting | State::Unsure);
+            if waits && functions.iter().any(|&(served, _)| served == job.function) {
                 job.moved = true;
                 job.visible = None;
                 job.suspects.clear();
@@ -455,12 +456,15 @@ impl Model {
         tell!(self, "gone: link {link}");
         self.links[link].open = false;
         let registered = self.links[link].registered.clone();
-        if self.links[link].owes_a_grab() {
-            let held_back =
-                !matches!(self.links[link].expected.front(), Some(crate::link::Expected::Grab(_)));
+        let owes_a_grab = self.links[link].owes_a_grab();
+        self.lose_runs(link, |_| true);
+        if owes_a_grab {
+            // A job whose time was up may have come back to the same worker.
+            let timed = registered.iter().any(|&(_, timeout_ms)| timeout_ms > 0);
+            let first = self.links[link].expected.front();
+            let held_back = timed || !matches!(first, Some(crate::link::Expected::Grab(_)));
             self.disturb(&registered, held_back);
         }
-        self.lose_runs(link, |_| true);
         let expected = std::mem::take(&mut self.links[link].expected);
         for due in expected {
             if let crate::link::Expected::Submit(submit) = due {
