@@ -8,6 +8,8 @@
 //!    down to what the worker's other functions promise. A miss lowers beliefs,
 //!    and the choice is made again.
 
+use std::cmp::Reverse;
+
 use smallvec::SmallVec;
 
 use super::client::{HANDLE_BYTES_MAX, NAMES_BYTES_MAX};
@@ -16,7 +18,7 @@ use super::context::Context;
 use super::home::Home;
 use super::ids::{ConnId, ShardId};
 use super::message::{
-    Assignment, Best, Bests, Claimed, HomeFunction, Message, OwnerFunction, Reply, WorkKind,
+    Assignment, Best, Bests, Claimed, HomeFunction, Message, OwnerFunction, Reply, Run, WorkKind,
 };
 use super::outbox::{Outbox, Tail, Urgency};
 use super::placement::{owner_of, owner_of_job};
@@ -118,11 +120,11 @@ impl Home {
         let key = self.beliefs.key(slot);
         let Some(worker) = self.connections.worker_mut(conn) else { return };
         let Some(registration) = worker.functions.remove(slot) else { return };
-        let mut lost: Vec<(u64, u64)> = Vec::new();
+        let mut lost: Vec<(u64, Run)> = Vec::new();
         worker.held.retain(|&number, held| {
             let keep = held.slot != slot;
             if !keep {
-                lost.push((held.order, number));
+                lost.push((held.order, held.run(number)));
             }
             keep
         });
@@ -154,7 +156,7 @@ impl Home {
 
     /// Its connection is gone: everything that it had goes to others.
     pub(super) fn worker_gone<O: Outbox>(&mut self, conn: ConnId, worker: &Worker, cx: &mut Context<'_, O>) {
-        let lost = worker.held.iter().map(|(&number, held)| (held.order, number)).collect();
+        let lost = worker.held.iter().map(|(&number, held)| (held.order, held.run(number))).collect();
         abandon(conn, lost, cx);
         let woken_for = match (worker.sleep, worker.grab) {
             (Sleep::Woken { function, .. }, _) => Some(function),
@@ -273,11 +275,12 @@ impl Home {
         let worker = self.connections.worker_mut(conn);
         let (Some(slot), Some(worker)) = (slot, worker) else {
             // The worker left while the job was on its way to it.
-            return cx.send(from, Message::Returned { worker: conn, number: job.number });
+            return cx.send(from, Message::Returned { worker: conn, run: job.run });
         };
         let grab = worker.grab.take().expect("a claim is made for a GRAB, and the GRAB waits for it");
         worker.grabbed += 1;
-        worker.held.insert(job.number, Held { slot, order: worker.grabbed });
+        let Run { number, losses } = job.run;
+        worker.held.insert(number, Held { slot, losses, order: worker.grabbed });
         worker.functions.rotate(slot);
         self.answer_assigned(conn, grab, slot, job, cx);
         if let Some(function) = grab.woken_for.filter(|&function| function != job.function) {
@@ -293,7 +296,7 @@ impl Home {
         job: &Assignment,
         cx: &mut Context<'_, O>,
     ) {
-        let handle = cx.settings.handle_prefix.handle(job.number);
+        let handle = cx.settings.handle_prefix.handle(job.run.number);
         let function = &self.beliefs.at(slot).name;
         let (unique, rest) = job.body.split_at(usize::from(job.unique_bytes));
         let (reducer, workload) = rest.split_at(usize::from(job.reducer_bytes));
@@ -363,15 +366,19 @@ impl Home {
     ) {
         let number = cx.settings.handle_prefix.parse(handle);
         let worker = self.connections.worker_mut(conn);
-        let held = number.zip(worker).filter(|(number, worker)| worker.held.contains_key(number));
-        let Some((number, worker)) = held else {
+        let held = number.zip(worker).and_then(|(number, worker)| {
+            let run = worker.held.get(&number)?.run(number);
+            if kind.is_last() {
+                worker.held.remove(&number);
+            }
+            Some(run)
+        });
+        let Some(run) = held else {
             return self.refuse(conn, "JOB_NOT_FOUND", unknown_job(kind), cx);
         };
-        if kind.is_last() {
-            worker.held.remove(&number);
-        }
         let body = Body::concat(&[data]);
-        cx.send(owner_of_job(number, cx.settings.shards), Message::Work { worker: conn, number, kind, body });
+        let owner = owner_of_job(run.number, cx.settings.shards);
+        cx.send(owner, Message::Work { worker: conn, run, kind, body });
     }
 
     pub(super) fn work_fail<O: Outbox>(&mut self, conn: ConnId, handle: &[u8], cx: &mut Context<'_, O>) {
@@ -410,16 +417,15 @@ impl Home {
 }
 
 /// Gives jobs back to their owners, most recently grabbed first.
-fn abandon<O: Outbox>(worker: ConnId, mut lost: Vec<(u64, u64)>, cx: &mut Context<'_, O>) {
-    lost.sort_unstable_by(|a, b| b.cmp(a));
-    let owner = |number| owner_of_job(number, cx.settings.shards);
-    let mut owners: Vec<ShardId> = lost.iter().map(|&(_, number)| owner(number)).collect();
+fn abandon<O: Outbox>(worker: ConnId, mut lost: Vec<(u64, Run)>, cx: &mut Context<'_, O>) {
+    lost.sort_unstable_by_key(|&(order, _)| Reverse(order));
+    let owner = |run: Run| owner_of_job(run.number, cx.settings.shards);
+    let mut owners: Vec<ShardId> = lost.iter().map(|&(_, run)| owner(run)).collect();
     owners.sort_unstable();
     owners.dedup();
     for shard in owners {
-        let numbers = lost.iter().map(|&(_, number)| number).filter(|&number| owner(number) == shard);
-        let numbers = numbers.collect();
-        cx.send(shard, Message::Abandoned { worker, numbers });
+        let runs = lost.iter().map(|&(_, run)| run).filter(|&run| owner(run) == shard).collect();
+        cx.send(shard, Message::Abandoned { worker, runs });
     }
 }
 

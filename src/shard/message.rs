@@ -89,11 +89,21 @@ pub struct Claimed {
     pub timeout_ms: u32,
 }
 
+/// One run of a job. What a worker says of a run that it has lost is told by
+/// it from what it says of a later one, even of the same job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The number in the job's handle.
+    pub number: u64,
+    /// Runs that were lost before it.
+    pub losses: u16,
+}
+
 /// A job on its way to a worker.
 #[derive(Debug)]
 pub struct Assignment {
-    /// The number in its handle.
-    pub number: u64,
+    /// Which run of which job.
+    pub run: Run,
     /// Its function, as the worker's home counts it.
     pub function: HomeFunction,
     /// Unique, reducer and workload.
@@ -206,8 +216,8 @@ pub enum Message {
     Work {
         /// Who says it.
         worker: ConnId,
-        /// The job.
-        number: u64,
+        /// Of which run.
+        run: Run,
         /// What it says.
         kind: WorkKind,
         /// Data, or the status as sent.
@@ -218,14 +228,14 @@ pub enum Message {
         /// Who held them.
         worker: ConnId,
         /// Most recently grabbed first.
-        numbers: Vec<u64>,
+        runs: Vec<Run>,
     },
     /// An assignment found its worker gone and was never sent; no attempt.
     Returned {
         /// For whom it was meant.
         worker: ConnId,
-        /// The job.
-        number: u64,
+        /// The run that did not begin.
+        run: Run,
     },
     /// A client no longer waits for a job.
     Detach {

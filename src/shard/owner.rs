@@ -17,7 +17,7 @@
 use super::context::Context;
 use super::ids::{ConnId, Now, ShardId};
 use super::message::{
-    Assignment, Best, Bests, Claimed, HomeFunction, JobStatus, Message, OwnerFunction, Refusal, Reply,
+    Assignment, Best, Bests, Claimed, HomeFunction, JobStatus, Message, OwnerFunction, Refusal, Reply, Run,
     Submit, Waiter, WorkKind,
 };
 use super::outbox::{Event, Outbox};
@@ -191,7 +191,7 @@ impl Owner {
         let job = self.queue.job(at);
         let key = self.interest[job.function as usize].of(home).expect("claimed from it just above").key;
         let job = Assignment {
-            number: job.number,
+            run: Run { number: job.number, losses: job.losses },
             function: key,
             body: job.body.clone(),
             unique_bytes: job.unique_bytes,
@@ -226,14 +226,14 @@ impl Owner {
     pub(super) fn work<O: Outbox>(
         &mut self,
         worker: ConnId,
-        number: u64,
+        run: Run,
         kind: WorkKind,
         body: &Body,
         cx: &mut Context<'_, O>,
     ) {
         // The home has checked that the worker holds the job; it may have run
         // out of time since.
-        let Some(at) = self.held_by(number, worker) else { return };
+        let Some(at) = self.held_by(run, worker) else { return };
         if let WorkKind::Status { numerator, denominator } = kind {
             self.queue.set_progress(at, numerator, denominator);
         }
@@ -247,16 +247,16 @@ impl Owner {
         }
     }
 
-    pub(super) fn abandoned<O: Outbox>(&mut self, worker: ConnId, numbers: &[u64], cx: &mut Context<'_, O>) {
-        for &number in numbers {
-            if let Some(at) = self.held_by(number, worker) {
+    pub(super) fn abandoned<O: Outbox>(&mut self, worker: ConnId, runs: &[Run], cx: &mut Context<'_, O>) {
+        for &run in runs {
+            if let Some(at) = self.held_by(run, worker) {
                 self.lose(at, cx);
             }
         }
     }
 
-    pub(super) fn returned<O: Outbox>(&mut self, worker: ConnId, number: u64, cx: &mut Context<'_, O>) {
-        let Some(at) = self.held_by(number, worker) else { return };
+    pub(super) fn returned<O: Outbox>(&mut self, worker: ConnId, run: Run, cx: &mut Context<'_, O>) {
+        let Some(at) = self.held_by(run, worker) else { return };
         if self.queue.job(at).is_unwanted() {
             self.queue.remove(at);
             return;
@@ -470,11 +470,12 @@ impl Owner {
         self.lose(at, cx);
     }
 
-    /// A running job, if this worker is the one that has it.
-    fn held_by(&self, number: u64, worker: ConnId) -> Option<u32> {
-        let at = self.queue.find(number)?;
-        let running = self.queue.job(at).running()?;
-        (running.worker == party(worker)).then_some(at)
+    /// A running job, if it is in this run and this worker has it.
+    fn held_by(&self, run: Run, worker: ConnId) -> Option<u32> {
+        let at = self.queue.find(run.number)?;
+        let job = self.queue.job(at);
+        let running = job.running()?;
+        (job.losses == run.losses && running.worker == party(worker)).then_some(at)
     }
 
     fn function<O: Outbox>(&mut self, name: &Name, cx: &Context<'_, O>) -> Option<u32> {

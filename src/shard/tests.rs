@@ -376,3 +376,30 @@ fn dropping_a_function_fails_what_waits_in_it() {
     assert_eq!(script.line(admin, "status"), ".\n");
     assert_eq!(script.line(admin, "drop function f"), "ERR function not found\r\n");
 }
+
+#[test]
+fn a_run_that_was_lost_is_not_lost_again_with_the_next_one() {
+    let settings = Settings { shards: 2, retries: Retries::Attempts(2), ..Settings::default() };
+    let mut script = Script::new(settings);
+    let far = function_of(1);
+    let (client, worker) = (script.open(1), script.open(0));
+    script.send(client, Command::SubmitJob, &[&far, ""], "w");
+    script.send(worker, Command::CanDoTimeout, &[&far, "1000"], "");
+    script.deliver_all();
+    script.send(worker, Command::GrabJob, &[], "");
+    script.deliver_all();
+    // It grabs again and is gone, as the time of its job runs out at the owner:
+    // the grab is answered with the same job, whose first run is given up after that.
+    script.send(client, Command::SubmitJobBg, &[&far, ""], "other");
+    script.deliver_from(1);
+    script.send(client, Command::CanDo, &[&far], "");
+    script.send(client, Command::GrabJob, &[], "");
+    script.send(worker, Command::GrabJob, &[], "");
+    script.close(worker);
+    script.now = script.now.plus_us(1_000_000);
+    let now = script.now;
+    script.shards[1].expire(now, &mut script.outs[1]);
+    script.deliver_all();
+    assert_eq!(script.shards[1].counts().jobs, 2);
+    assert_eq!((script.shards[1].counts().requeued, script.shards[1].counts().dropped), (1, 0));
+}

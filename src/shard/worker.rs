@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
 
-use super::message::HomeFunction;
+use super::message::{HomeFunction, Run};
 
 /// One function that a worker serves.
 #[derive(Clone, Copy, Debug)]
@@ -123,8 +123,17 @@ pub(super) struct Grab {
 pub(super) struct Held {
     /// Slot of its function.
     pub(super) slot: u32,
+    /// Runs of the job that were lost before this one.
+    pub(super) losses: u16,
     /// Which of the worker's jobs it was, counting up.
     pub(super) order: u64,
+}
+
+impl Held {
+    /// Which run of the job with this number it is.
+    pub(super) fn run(&self, number: u64) -> Run {
+        Run { number, losses: self.losses }
+    }
 }
 
 /// One worker.
