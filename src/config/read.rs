@@ -264,7 +264,7 @@ fn limits(given: &Given) -> Result<Limits, Refused> {
     let write_buffer = given.size("write-buffer", 64 * M, 64 * K..=64 * G)?;
     Ok(Limits {
         connections: given.count("max-connections", 0, U32)?,
-        // The length field of a packet cannot say 4 GiB, only a byte less.
+        // The length field of a packet cannot say 4 GiB; the server takes a little less.
         packet_bytes: u32::try_from(packet_bytes).unwrap_or(u32::MAX),
         memory_bytes: memory(given)?,
         write_buffer_bytes: usize::try_from(write_buffer).unwrap_or(usize::MAX),

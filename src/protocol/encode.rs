@@ -5,6 +5,10 @@
 
 use super::packet::{Command, Magic};
 
+/// The longest body to accept from a peer. What a server relays carries a
+/// handle more than what it received, and must fit into the length field too.
+pub const RELAYED_BODY_BYTES_MAX: u32 = u32::MAX - 1024;
+
 /// Appends a whole packet.
 ///
 /// `args` must be as many as `command.argc()`; only the last argument of a

@@ -40,6 +40,7 @@ use std::time::Duration;
 
 use mio::{Poll, Waker};
 
+use crate::protocol::encode::RELAYED_BODY_BYTES_MAX;
 use crate::reactor::bus::{Address, inbox};
 use crate::reactor::event_loop::{self, EventLoop, Parts};
 use crate::reactor::gauges::Gauges;
@@ -371,7 +372,7 @@ fn connections_by_descriptors(shards: u16) -> usize {
 
 fn limits(options: &Options) -> Limits {
     Limits {
-        packet_bytes_max: options.packet_bytes_max,
+        packet_bytes_max: options.packet_bytes_max.min(RELAYED_BODY_BYTES_MAX),
         write_buffer_max: options.write_buffer_max,
         write_stall_us: micros(options.write_stall),
         packet_timeout_us: (!options.packet_timeout.is_zero()).then(|| micros(options.packet_timeout)),

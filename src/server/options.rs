@@ -100,7 +100,7 @@ pub struct Options {
     /// Bytes of jobs and unsent or unfinished packets in all above which
     /// submits are refused; `None` for no ceiling.
     pub max_memory: Option<u64>,
-    /// The longest packet body.
+    /// The longest packet body; at most [`RELAYED_BODY_BYTES_MAX`](crate::protocol::encode::RELAYED_BODY_BYTES_MAX) counts.
     pub packet_bytes_max: u32,
     /// A connection with so many unsent bytes is cut rather than given more.
     pub write_buffer_max: usize,
