@@ -165,20 +165,24 @@ fn a_server_told_to_stop_before_it_runs_ends_at_once() {
     server.run().unwrap();
 }
 
-/// Not a test by itself: the child of the next one.
-#[test]
-#[ignore = "the child process of a_panic_in_a_shard_aborts_the_process"]
-fn child_whose_shard_panics() {
+/// Serves a connection whose end is logged with a panic; the process dies of it.
+fn panic_in_a_shard() -> ! {
     let log: Log = Arc::new(|_, line| assert!(!line.to_string().starts_with("Disconnected"), "as told"));
     let mut server = Running::with(Options { shards: 2, log, ..Options::default() });
     drop(server.connect());
     server.join();
+    panic!("the server outlived its shard");
 }
 
+/// Runs itself once more in a process of its own, which is the one to die.
 #[test]
 fn a_panic_in_a_shard_aborts_the_process() {
+    const CHILD: &str = "GEARSHARD_TEST_PANIC";
+    if std::env::var_os(CHILD).is_some() {
+        panic_in_a_shard();
+    }
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-    command.args(["child_whose_shard_panics", "--exact", "--ignored", "--nocapture"]);
+    command.args(["a_panic_in_a_shard_aborts_the_process", "--exact", "--nocapture"]).env(CHILD, "1");
     let finished = Process::run(command, b"");
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&finished.status), Some(6), "{finished:?}");
     assert!(finished.stderr.contains("as told"), "{finished:?}");
