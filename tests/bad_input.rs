@@ -11,6 +11,7 @@
 mod support;
 
 use fastrand::Rng;
+use gearshard::protocol::encode::RELAYED_BODY_BYTES_MAX;
 use gearshard::protocol::encode::encode;
 use gearshard::protocol::packet::{Command, Magic};
 use std::io::{Read, Write};
@@ -183,7 +184,8 @@ fn a_million_malformed_packets_and_connections_leave_nothing_behind() {
 fn a_thousand_claims_of_4_gib_cost_what_was_sent() {
     let server = Server::gearshard(&["--threads=2", "--max-packet-size=4G"]);
     let before = server.rss_bytes();
-    let claim = [b"\0REQ\0\0\0\x07".as_slice(), &(u32::MAX - 16).to_be_bytes(), b"f\0u\0some of it"].concat();
+    let most = RELAYED_BODY_BYTES_MAX.to_be_bytes();
+    let claim = [b"\0REQ\0\0\0\x07".as_slice(), &most, b"f\0u\0some of it"].concat();
     let claims: Vec<Connection> = (0..1000)
         .map(|_| {
             let mut connection = server.connect();
