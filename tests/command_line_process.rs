@@ -426,7 +426,10 @@ fn only_root_switches_users_and_then_for_good() {
         assert!(finished.stderr.ends_with(": Must be root to switch users.\n"), "{}", finished.stderr);
         return;
     }
-    fs::copy(env!("CARGO_BIN_EXE_gearshard"), &binary).unwrap();
+    // Not by this process: a child of another test might hold the copy open for writing
+    // while it is started ("Text file busy").
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_gearshard")).arg(&binary).status().unwrap();
+    assert!(copied.success());
     let mut command = Command::new(&binary);
     command.env_clear().args(args).uid(65_534).current_dir(dir.path());
     let finished = Process::run(command, b"");
