@@ -459,10 +459,8 @@ impl Model {
         let owes_a_grab = self.links[link].owes_a_grab();
         self.lose_runs(link, |_| true);
         if owes_a_grab {
-            // A job whose time was up may have come back to the same worker.
-            let timed = registered.iter().any(|&(_, timeout_ms)| timeout_ms > 0);
             let first = self.links[link].expected.front();
-            let held_back = timed || !matches!(first, Some(crate::link::Expected::Grab(_)));
+            let held_back = !matches!(first, Some(crate::link::Expected::Grab(_)));
             self.disturb(&registered, held_back);
         }
         let expected = std::mem::take(&mut self.links[link].expected);

@@ -190,10 +190,14 @@ fn settle(model: &mut Model, number: u64, row: Option<Row>) {
 
 /// What a worker lost that was never sent the job can only be learnt here.
 fn count_unseen_losses(model: &mut Model, number: u64, row: Option<Row>) {
+    // A run whose time may be up may be among the losses already.
+    let counts = match model.jobs[&number].state {
+        State::Running(run) => !model.runs[run].may_have_timed_out(model.now),
+        _ => false,
+    };
     let job = model.job(number);
     if let (true, Some(row)) = (std::mem::take(&mut job.lost_unseen), row) {
-        let running = u32::from(matches!(job.state, State::Running(_)));
-        job.attempts = job.attempts.max(row.losses + running);
+        job.attempts = job.attempts.max(row.losses + u32::from(counts));
     }
 }
 
