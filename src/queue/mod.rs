@@ -108,8 +108,7 @@ impl Queue {
         &mut self.jobs[at].clients
     }
 
-    /// All jobs, oldest number first within what memory order allows: in no
-    /// promised order.
+    /// All jobs, in no promised order.
     pub fn iter(&self) -> impl Iterator<Item = &Job> {
         self.jobs.iter().map(|(_, job)| job)
     }
@@ -292,8 +291,8 @@ impl Queue {
         self.deadlines.first().filter(|&&(deadline_us, _)| deadline_us <= now_us).map(|&(_, at)| at)
     }
 
-    /// All waiting jobs of a function, in no promised order. Looks at every
-    /// job of the shard.
+    /// All jobs of a function, in no promised order. Looks at every job of the
+    /// shard.
     #[must_use]
     pub fn jobs_of(&self, function: u32) -> Vec<u32> {
         self.jobs.iter().filter(|(_, job)| job.function == function).map(|(at, _)| at).collect()

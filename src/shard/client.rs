@@ -9,7 +9,7 @@ use super::ids::{ConnId, ShardId};
 use super::message::{JobStatus, Message, Refusal, Reply, Submit, Waiter, WorkKind};
 use super::outbox::{Outbox, Tail, Urgency};
 use super::placement::{owner_of, owner_of_job};
-use crate::protocol::encode::{encode, encode_head};
+use crate::protocol::encode::encode_head;
 use crate::protocol::number;
 use crate::protocol::packet::{Command, Magic};
 use crate::protocol::up_to_nul;
@@ -273,12 +273,6 @@ impl Home {
         let fields = status_fields(status);
         let [known, running, numerator, denominator] = fields.each_ref().map(String::as_bytes);
         self.put(Command::StatusRes, &[handle, known, running, numerator, denominator], b"");
-    }
-
-    /// Puts a packet into `scratch`.
-    pub(super) fn put(&mut self, command: Command, args: &[&[u8]], data: &[u8]) {
-        self.scratch.clear();
-        encode(&mut self.scratch, Magic::Response, command, args, data);
     }
 
     fn awaited(&mut self, conn: ConnId) -> Option<&mut Awaited> {

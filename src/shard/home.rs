@@ -201,9 +201,14 @@ impl Home {
         (command, args, data): Parts<'_>,
         cx: &mut Context<'_, O>,
     ) {
+        self.put(command, args, data);
+        self.reply_scratch(conn, urgency, cx);
+    }
+
+    /// Puts a packet into `scratch`.
+    pub(super) fn put(&mut self, command: Command, args: &[&[u8]], data: &[u8]) {
         self.scratch.clear();
         encode(&mut self.scratch, Magic::Response, command, args, data);
-        self.reply_scratch(conn, urgency, cx);
     }
 
     /// Answers such a request with what is in `scratch`.
