@@ -1,23 +1,15 @@
 //! A load generator for any Gearman server.
 //!
-//! `options` says what to do, a `scenario` does it with a `fleet` of clients
-//! and workers, and the `report` tells what came of it. The generator knows
+//! `options` says what to do, a `scenario` does it with the clients and workers
+//! of the `engine`, and the `report` tells what came of it. The generator knows
 //! the protocol and nothing of any particular server.
 
-mod client;
-mod connection;
-mod crew;
-mod fleet;
-mod ledger;
+mod abort;
+mod engine;
 mod options;
-mod payload;
 mod process;
-mod progress;
 mod report;
-mod role;
-mod run;
 mod scenario;
-mod worker;
 
 use std::process::ExitCode;
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::fleet::{Extent, Target};
-use crate::payload::STAMP_BYTES;
+use crate::engine::fleet::{Extent, Target};
+use crate::engine::payload::STAMP_BYTES;
+use crate::engine::run::Uniques;
+use crate::engine::worker::Grab;
 use crate::process::Process;
-use crate::run::Uniques;
-use crate::worker::Grab;
 
 /// Load generator for any Gearman server: every reply is checked, and lost,
 /// duplicated or damaged jobs fail the run.

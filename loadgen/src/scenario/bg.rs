@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::{booked, one_function};
-use crate::client::{Client, Mode};
-use crate::fleet::{Abort, Extent, Fleet, Target};
+use crate::abort::Abort;
+use crate::engine::client::{Client, Mode};
+use crate::engine::fleet::{Extent, Fleet, Target};
+use crate::engine::progress::Unit;
+use crate::engine::role::Order;
+use crate::engine::worker::Worker;
 use crate::options::Bg;
-use crate::progress::Unit;
 use crate::report::Report;
-use crate::role::Order;
-use crate::worker::Worker;
 
 pub(super) fn run(options: &Bg, target: Target, report: &mut Report) -> Result<(), Abort> {
     let run = one_function(&options.jobs);
@@ -23,7 +24,7 @@ pub(super) fn run(options: &Bg, target: Target, report: &mut Report) -> Result<(
 fn enqueue_and_drain(
     options: &Bg,
     target: Target,
-    run: &Arc<crate::run::Run>,
+    run: &Arc<crate::engine::run::Run>,
     count: u64,
     report: Option<&mut Report>,
 ) -> Result<(), Abort> {

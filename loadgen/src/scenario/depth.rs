@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::{booked, one_function};
-use crate::client::{Client, Mode};
-use crate::fleet::{Abort, Extent, Fleet, Target};
+use crate::abort::Abort;
+use crate::engine::client::{Client, Mode};
+use crate::engine::fleet::{Extent, Fleet, Target};
+use crate::engine::progress::Unit;
+use crate::engine::role::Order;
+use crate::engine::worker::Worker;
 use crate::options::Depth;
-use crate::progress::Unit;
 use crate::report::Report;
-use crate::role::Order;
-use crate::worker::Worker;
 
 #[allow(clippy::cast_precision_loss, reason = "figures for people")]
 pub(super) fn run(options: &Depth, target: Target, report: &mut Report) -> Result<(), Abort> {

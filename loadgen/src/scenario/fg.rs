@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{booked, one_function};
-use crate::client::{Client, Mode};
-use crate::fleet::{Abort, Extent, Fleet, Target};
+use crate::abort::Abort;
+use crate::engine::client::{Client, Mode};
+use crate::engine::fleet::{Extent, Fleet, Target};
+use crate::engine::progress::Unit;
+use crate::engine::role::Order;
+use crate::engine::worker::Worker;
 use crate::options::Fg;
-use crate::progress::Unit;
 use crate::report::Report;
-use crate::role::Order;
-use crate::worker::Worker;
 
 pub(super) fn run(options: &Fg, target: Target, report: &mut Report) -> Result<(), Abort> {
     let run = one_function(&options.jobs);

@@ -4,13 +4,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{booked, with_functions};
-use crate::client::{Client, Mode};
-use crate::fleet::{Abort, Extent, Fleet, Outcome, Target};
+use crate::abort::Abort;
+use crate::engine::client::{Client, Mode};
+use crate::engine::fleet::{Extent, Fleet, Outcome, Target};
+use crate::engine::progress::Unit;
+use crate::engine::role::Order;
+use crate::engine::worker::{Grab, Worker};
 use crate::options::Functions;
-use crate::progress::Unit;
 use crate::report::Report;
-use crate::role::Order;
-use crate::worker::{Grab, Worker};
 
 /// How functions are spread over workers.
 struct Shape {

@@ -9,11 +9,11 @@ mod sleepers;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::fleet::Abort;
+use crate::abort::Abort;
+use crate::engine::payload::Payloads;
+use crate::engine::run::Run;
 use crate::options::{Jobs, Options, Scenario};
-use crate::payload::Payloads;
 use crate::report::Report;
-use crate::run::Run;
 
 /// Runs the chosen scenario.
 ///
@@ -27,7 +27,7 @@ pub(crate) fn run(options: &Options) -> Result<Report, Abort> {
     }
     // A fleet too large for the limit fails to connect, and says so.
     let _ = rlimit::increase_nofile_limit(rlimit::INFINITY);
-    crate::connection::connect(target.server)
+    crate::engine::connection::connect(target.server)
         .map_err(|error| Abort(format!("cannot connect to {}: {error}", target.server)))?;
 
     let mut report = Report::new(options.scenario.name(), target.server.to_string());

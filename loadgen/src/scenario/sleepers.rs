@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{booked, one_function};
-use crate::client::{Client, Mode};
-use crate::fleet::{Abort, Extent, Fleet, Outcome, Target};
+use crate::abort::Abort;
+use crate::engine::client::{Client, Mode};
+use crate::engine::fleet::{Extent, Fleet, Outcome, Target};
+use crate::engine::progress::{Unit, latency_histogram};
+use crate::engine::role::Order;
+use crate::engine::worker::{Grab, Worker};
 use crate::options::Sleepers;
-use crate::progress::{Unit, latency_histogram};
 use crate::report::Report;
-use crate::role::Order;
-use crate::worker::{Grab, Worker};
 
 /// After so long without a packet, nobody else is going to be woken.
 const SILENCE: Duration = Duration::from_millis(300);

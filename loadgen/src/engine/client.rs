@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use gearshard::protocol::packet::{Command, Packet};
 
-use crate::ledger::Fault;
-use crate::payload::{Damage, Stamp};
-use crate::progress::Unit;
-use crate::role::{Order, Role, Turn};
+use crate::engine::ledger::Fault;
+use crate::engine::payload::{Damage, Stamp};
+use crate::engine::progress::Unit;
+use crate::engine::role::{Order, Role, Turn};
 
 /// How jobs are submitted, and when they count as done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 
 use gearshard::protocol::packet::{Command, Packet};
 
-use crate::ledger::Fault;
-use crate::payload::Damage;
-use crate::progress::Unit;
-use crate::role::{Order, Role, Turn};
+use crate::engine::ledger::Fault;
+use crate::engine::payload::Damage;
+use crate::engine::progress::Unit;
+use crate::engine::role::{Order, Role, Turn};
 
 /// How a worker asks for jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use crate::ledger::Ledger;
-use crate::payload::Payloads;
-use crate::progress::Progress;
+use crate::engine::ledger::Ledger;
+use crate::engine::payload::Payloads;
+use crate::engine::progress::Progress;
 
 /// Which unique a job is submitted with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]

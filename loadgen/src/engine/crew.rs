@@ -12,11 +12,11 @@ use gearshard::protocol::packet::{Command as Wire, Packet};
 use hdrhistogram::Histogram;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::connection::{Broken, Connection};
-use crate::ledger::Fault;
-use crate::progress::{Tally, Unit, latency_histogram};
-use crate::role::{Order, Role, Turn};
-use crate::run::Run;
+use crate::engine::connection::{Broken, Connection};
+use crate::engine::ledger::Fault;
+use crate::engine::progress::{Tally, Unit, latency_histogram};
+use crate::engine::role::{Order, Role, Turn};
+use crate::engine::run::Run;
 
 /// Room to read into, shared by a thread's connections.
 const SCRATCH_BYTES: usize = 256 * 1024;

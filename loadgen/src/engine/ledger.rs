@@ -7,7 +7,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 const CHUNK_WORDS: usize = 1 << 14;
 const CHUNKS: usize = 1 << 13;
@@ -37,7 +37,7 @@ macro_rules! faults {
         struct Counters { $($name: AtomicU64,)* }
 
         /// What went wrong in a run.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
         pub(crate) struct Faults { $($(#[$doc])* pub(crate) $name: u64,)* }
 
         /// One kind of fault.

@@ -5,9 +5,9 @@ use std::time::Instant;
 use gearshard::protocol::encode::{encode, encode_head};
 use gearshard::protocol::packet::{Command, Magic, Packet};
 
-use crate::payload::Stamp;
-use crate::progress::Tally;
-use crate::run::Run;
+use crate::engine::payload::Stamp;
+use crate::engine::progress::Tally;
+use crate::engine::run::Run;
 
 /// What a scenario wants done; every connection gets every order and ignores
 /// those that are not for it.

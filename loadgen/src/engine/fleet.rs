@@ -13,26 +13,17 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use mio::{Poll, Waker};
 
-use crate::connection;
-use crate::crew::{Command, Crew, WAKE};
-use crate::ledger::Fault;
+use crate::abort::Abort;
+use crate::engine::connection;
+use crate::engine::crew::{Command, Crew, WAKE};
+use crate::engine::ledger::Fault;
+use crate::engine::progress::{Unit, latency_histogram};
+use crate::engine::role::{Order, Role};
+use crate::engine::run::Run;
 use crate::process::{Process, Spent};
-use crate::progress::{Unit, latency_histogram};
-use crate::role::{Order, Role};
-use crate::run::Run;
 
 /// How often a waiting phase looks for trouble.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
-
-/// Why a run ended before its time.
-#[derive(Debug)]
-pub(crate) struct Abort(pub(crate) String);
-
-impl From<std::io::Error> for Abort {
-    fn from(error: std::io::Error) -> Self {
-        Self(error.to_string())
-    }
-}
 
 /// How much is submitted in a phase.
 #[derive(Clone, Copy, Debug)]

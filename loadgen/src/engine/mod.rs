@@ -1,0 +1,16 @@
+//! What runs a load: connections that act as clients and workers, on the
+//! generator's threads, and the books that are kept of every job.
+//!
+//! A [`fleet`] seats [`role`]s ([`client`], [`worker`]) on its crews' threads and
+//! leads them through phases; all share one [`run`].
+
+pub(crate) mod client;
+pub(crate) mod connection;
+mod crew;
+pub(crate) mod fleet;
+pub(crate) mod ledger;
+pub(crate) mod payload;
+pub(crate) mod progress;
+pub(crate) mod role;
+pub(crate) mod run;
+pub(crate) mod worker;
