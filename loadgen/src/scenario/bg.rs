@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use clap::Args;
+
 use super::{booked, one_function};
 use crate::abort::Abort;
 use crate::engine::client::{Client, Mode};
@@ -9,8 +11,28 @@ use crate::engine::fleet::{Extent, Fleet, Target};
 use crate::engine::progress::Unit;
 use crate::engine::role::Order;
 use crate::engine::worker::Worker;
-use crate::options::Bg;
+use crate::options::values::count;
+use crate::options::{Clients, Common, Jobs, Workers};
 use crate::report::Report;
+
+/// `bg`
+#[derive(Args, Debug)]
+pub(crate) struct Bg {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) jobs: Jobs,
+    #[command(flatten)]
+    pub(crate) clients: Clients,
+    #[command(flatten)]
+    pub(crate) workers: Workers,
+    /// Jobs to enqueue and drain
+    #[arg(long, value_name = "N", default_value = "300000", value_parser = count, help_heading = "Extent")]
+    pub(crate) count: u64,
+    /// Jobs to enqueue and drain before that, not counted
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = count, help_heading = "Extent")]
+    pub(crate) warmup: u64,
+}
 
 pub(super) fn run(options: &Bg, target: Target, report: &mut Report) -> Result<(), Abort> {
     let run = one_function(&options.jobs);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use clap::Args;
+
 use super::{booked, one_function};
 use crate::abort::Abort;
 use crate::engine::client::{Client, Mode};
@@ -9,8 +11,28 @@ use crate::engine::fleet::{Extent, Fleet, Target};
 use crate::engine::progress::Unit;
 use crate::engine::role::Order;
 use crate::engine::worker::Worker;
-use crate::options::Depth;
+use crate::options::values::count;
+use crate::options::{Clients, Common, Jobs, Workers};
 use crate::report::Report;
+
+/// `depth`
+#[derive(Args, Debug)]
+pub(crate) struct Depth {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) jobs: Jobs,
+    #[command(flatten)]
+    pub(crate) clients: Clients,
+    #[command(flatten)]
+    pub(crate) workers: Workers,
+    /// First depth that is measured from
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = count, help_heading = "Extent")]
+    pub(crate) from: u64,
+    /// Last depth, a power of ten times the first
+    #[arg(long, value_name = "N", default_value = "1000000", value_parser = count, help_heading = "Extent")]
+    pub(crate) to: u64,
+}
 
 #[allow(clippy::cast_precision_loss, reason = "figures for people")]
 pub(super) fn run(options: &Depth, target: Target, report: &mut Report) -> Result<(), Abort> {

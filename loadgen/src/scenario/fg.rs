@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Args;
+
 use super::{booked, one_function};
 use crate::abort::Abort;
 use crate::engine::client::{Client, Mode};
@@ -10,8 +12,40 @@ use crate::engine::fleet::{Extent, Fleet, Target};
 use crate::engine::progress::Unit;
 use crate::engine::role::Order;
 use crate::engine::worker::Worker;
-use crate::options::Fg;
+use crate::options::values::{count, seconds};
+use crate::options::{Clients, Common, Jobs, Workers};
 use crate::report::Report;
+
+/// `fg`
+#[derive(Args, Debug)]
+pub(crate) struct Fg {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) jobs: Jobs,
+    #[command(flatten)]
+    pub(crate) clients: Clients,
+    #[command(flatten)]
+    pub(crate) workers: Workers,
+    /// More workers of the same function that only sleep, and work when woken
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Clients and workers")]
+    pub(crate) sleepers: u32,
+    /// Jobs to measure; the default is to measure for --duration
+    #[arg(long, value_name = "N", value_parser = count, conflicts_with = "duration", help_heading = "Extent")]
+    pub(crate) count: Option<u64>,
+    /// Seconds to measure
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = seconds, help_heading = "Extent")]
+    pub(crate) duration: f64,
+    /// Seconds before the measurement, not counted
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds, help_heading = "Extent")]
+    pub(crate) warmup: f64,
+}
+
+impl Fg {
+    pub(crate) fn extent(&self) -> Extent {
+        self.count.map_or_else(|| Extent::Time(Duration::from_secs_f64(self.duration)), Extent::Jobs)
+    }
+}
 
 pub(super) fn run(options: &Fg, target: Target, report: &mut Report) -> Result<(), Abort> {
     let run = one_function(&options.jobs);

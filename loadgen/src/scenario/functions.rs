@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use clap::Args;
+
 use super::{booked, with_functions};
 use crate::abort::Abort;
 use crate::engine::client::{Client, Mode};
@@ -10,8 +12,32 @@ use crate::engine::fleet::{Extent, Fleet, Outcome, Target};
 use crate::engine::progress::Unit;
 use crate::engine::role::Order;
 use crate::engine::worker::{Grab, Worker};
-use crate::options::Functions;
+use crate::options::values::{count, positive};
+use crate::options::{Clients, Common, Jobs};
 use crate::report::Report;
+
+/// `functions`
+#[derive(Args, Debug)]
+pub(crate) struct Functions {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) jobs: Jobs,
+    #[command(flatten)]
+    pub(crate) clients: Clients,
+    /// Functions in all
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = positive, help_heading = "Extent")]
+    pub(crate) total: u32,
+    /// Functions of each worker; there are total / each workers
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = positive, help_heading = "Extent")]
+    pub(crate) each: u32,
+    /// The same workers with so few functions, the same for all, to compare with
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = positive, help_heading = "Extent")]
+    pub(crate) beside: u32,
+    /// Operations of each kind
+    #[arg(long, value_name = "N", default_value = "100000", value_parser = count, help_heading = "Extent")]
+    pub(crate) count: u64,
+}
 
 /// How functions are spread over workers.
 struct Shape {

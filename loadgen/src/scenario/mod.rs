@@ -1,10 +1,10 @@
 //! The scenarios: which clients and workers there are, and what they go through.
 
-mod bg;
-mod depth;
-mod fg;
-mod functions;
-mod sleepers;
+pub(crate) mod bg;
+pub(crate) mod depth;
+pub(crate) mod fg;
+pub(crate) mod functions;
+pub(crate) mod sleepers;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};

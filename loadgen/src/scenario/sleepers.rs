@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Args;
+
 use super::{booked, one_function};
 use crate::abort::Abort;
 use crate::engine::client::{Client, Mode};
@@ -10,8 +12,24 @@ use crate::engine::fleet::{Extent, Fleet, Outcome, Target};
 use crate::engine::progress::{Unit, latency_histogram};
 use crate::engine::role::Order;
 use crate::engine::worker::{Grab, Worker};
-use crate::options::Sleepers;
+use crate::options::values::{count, positive};
+use crate::options::{Common, Jobs};
 use crate::report::Report;
+
+/// `sleepers`
+#[derive(Args, Debug)]
+pub(crate) struct Sleepers {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) jobs: Jobs,
+    /// Sleeping workers
+    #[arg(long, value_name = "N", default_value_t = 5000, value_parser = positive, help_heading = "Clients and workers")]
+    pub(crate) sleepers: u32,
+    /// Background jobs, one after the other
+    #[arg(long, value_name = "N", default_value = "10", value_parser = count, help_heading = "Extent")]
+    pub(crate) count: u64,
+}
 
 /// After so long without a packet, nobody else is going to be woken.
 const SILENCE: Duration = Duration::from_millis(300);

@@ -1,0 +1,83 @@
+//! The command line: what every scenario is told the same way is in [`groups`];
+//! each scenario has its own options beside its code.
+
+pub(crate) mod groups;
+pub(crate) mod values;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use self::groups::{Clients, Common, Jobs, Workers};
+use crate::scenario::bg::Bg;
+use crate::scenario::depth::Depth;
+use crate::scenario::fg::Fg;
+use crate::scenario::functions::Functions;
+use crate::scenario::sleepers::Sleepers;
+
+/// Load generator for any Gearman server: every reply is checked, and lost,
+/// duplicated or damaged jobs fail the run.
+///
+/// Exits with 0 when every job was accounted for, 1 when not, 2 when the run
+/// could not start.
+#[derive(Debug, Parser)]
+#[command(name = "gearshard-loadgen", version)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) scenario: Scenario,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Scenario {
+    /// Foreground jobs, closed loop: clients submit and wait, workers send the payload back
+    Fg(Fg),
+    /// Background jobs: first enqueue all, then drain
+    Bg(Bg),
+    /// Enqueue from 1,000 to 1,000,000 jobs: cost per decade, memory a job, drain, memory after
+    Depth(Depth),
+    /// Many sleeping workers and single background jobs: who is woken, how soon it is acknowledged
+    Sleepers(Sleepers),
+    /// Workers with many functions beside workers with few: cost of registering and grabbing
+    Functions(Functions),
+}
+
+impl Scenario {
+    /// Its name on the command line.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Fg(_) => "fg",
+            Self::Bg(_) => "bg",
+            Self::Depth(_) => "depth",
+            Self::Sleepers(_) => "sleepers",
+            Self::Functions(_) => "functions",
+        }
+    }
+}
+
+impl Options {
+    /// Whether the report is wanted as JSON.
+    pub(crate) fn json(&self) -> bool {
+        self.common().json
+    }
+
+    /// What all scenarios have.
+    pub(crate) fn common(&self) -> &Common {
+        match &self.scenario {
+            Scenario::Fg(fg) => &fg.common,
+            Scenario::Bg(bg) => &bg.common,
+            Scenario::Depth(depth) => &depth.common,
+            Scenario::Sleepers(sleepers) => &sleepers.common,
+            Scenario::Functions(functions) => &functions.common,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Options::command().debug_assert();
+    }
+}
