@@ -38,6 +38,7 @@ macro_rules! faults {
 
         /// What went wrong in a run.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default)]
         pub(crate) struct Faults { $($(#[$doc])* pub(crate) $name: u64,)* }
 
         /// One kind of fault.

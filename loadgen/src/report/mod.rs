@@ -1,89 +1,95 @@
 //! What came of a run. The [`Report`] is plain data that goes to JSON and comes
 //! back from it; every other form is made of it: [`text`] for people.
 
+mod latency;
 mod text;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::abort::Abort;
 use crate::engine::fleet::Outcome;
 use crate::engine::ledger::Faults;
 use crate::process::Spent;
+pub(crate) use latency::{Interval, Latency};
+
+/// The version of the report's JSON: goes up when a field changes its meaning.
+pub(crate) const FORMAT: u32 = 1;
 
 /// A generator busier than this holds the server back.
 const BUSY_MAX: f64 = 0.9;
 
-/// Latency in microseconds.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Latency {
-    mean_us: f64,
-    p50_us: f64,
-    p90_us: f64,
-    p99_us: f64,
-    p99_9_us: f64,
-    max_us: f64,
-}
-
-impl Latency {
-    #[allow(clippy::cast_precision_loss, reason = "figures for people")]
-    fn of(latency: &Histogram<u64>) -> Option<Self> {
-        let at = |quantile| latency.value_at_quantile(quantile) as f64 / 1e3;
-        (!latency.is_empty()).then(|| Self {
-            mean_us: latency.mean() / 1e3,
-            p50_us: at(0.5),
-            p90_us: at(0.9),
-            p99_us: at(0.99),
-            p99_9_us: at(0.999),
-            max_us: latency.max() as f64 / 1e3,
-        })
-    }
-}
-
 /// One part of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Phase {
-    name: String,
-    jobs: u64,
-    seconds: f64,
-    jobs_per_second: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    latency: Option<Latency>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    server: Option<Spent>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    generator: Option<Spent>,
-    generator_busy: f64,
+    pub(crate) name: String,
+    pub(crate) jobs: u64,
+    pub(crate) seconds: f64,
+    pub(crate) jobs_per_second: f64,
+    /// Open loop only: jobs a second that were to be sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) offered_per_second: Option<f64>,
+    /// In an open loop from the moment at which the job was to be sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) latency: Option<Latency>,
+    /// Open loop only: from the moment at which the job was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) uncorrected: Option<Latency>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) server: Option<Spent>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) generator: Option<Spent>,
+    /// Share of the time that the generator's threads were at work.
+    #[serde(default)]
+    pub(crate) generator_busy: f64,
+    /// The phase piece by piece, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) intervals: Vec<Interval>,
 }
 
 /// A single figure.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Figure {
-    name: String,
-    value: f64,
-    unit: String,
+    pub(crate) name: String,
+    pub(crate) value: f64,
+    #[serde(default)]
+    pub(crate) unit: String,
 }
 
 /// A whole run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
-    scenario: String,
-    server: String,
-    phases: Vec<Phase>,
-    figures: Vec<Figure>,
-    warnings: Vec<String>,
-    faults: Faults,
+    /// The version of this form, [`FORMAT`].
+    pub(crate) format: u32,
+    pub(crate) scenario: String,
+    pub(crate) server: String,
+    /// The generator's arguments, its own name first.
+    #[serde(default)]
+    pub(crate) command: Vec<String>,
+    /// Milliseconds since 1970.
+    #[serde(default)]
+    pub(crate) started_unix_ms: u64,
+    pub(crate) phases: Vec<Phase>,
+    #[serde(default)]
+    pub(crate) figures: Vec<Figure>,
+    #[serde(default)]
+    pub(crate) warnings: Vec<String>,
+    pub(crate) faults: Faults,
     /// Why the run ended before its time.
-    aborted: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) aborted: Option<String>,
 }
 
 impl Report {
     pub(crate) fn new(scenario: &'static str, server: String) -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
+            format: FORMAT,
             scenario: scenario.to_owned(),
             server,
+            command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
+            started_unix_ms: u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX),
             phases: Vec::new(),
             figures: Vec::new(),
             warnings: Vec::new(),
@@ -108,10 +114,13 @@ impl Report {
             jobs: outcome.jobs,
             seconds,
             jobs_per_second: outcome.jobs as f64 / seconds,
+            offered_per_second: None,
             latency: Latency::of(&outcome.latency),
+            uncorrected: None,
             server: outcome.server,
             generator: outcome.generator,
             generator_busy: outcome.busy,
+            intervals: Vec::new(),
         });
     }
 
