@@ -10,8 +10,10 @@ use gearshard::protocol::packet::{Command, Packet};
 
 use crate::engine::ledger::Fault;
 use crate::engine::payload::{Damage, Stamp};
+use crate::engine::plan::Kind;
 use crate::engine::progress::Unit;
 use crate::engine::role::{Order, Role, Turn};
+use crate::engine::run::Run;
 
 /// How jobs are submitted, and when they count as done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,18 @@ pub(crate) enum Mode {
     Foreground,
     /// Done with JOB_CREATED.
     Background,
+    /// As the run's plan says for each job.
+    Planned,
+}
+
+impl Mode {
+    fn kind(self, run: &Run, number: u64) -> Kind {
+        match self {
+            Self::Foreground => Kind::FOREGROUND,
+            Self::Background => Kind::BACKGROUND,
+            Self::Planned => *run.kinds.of(number),
+        }
+    }
 }
 
 enum Slot {
@@ -55,11 +69,8 @@ impl Client {
         while let Some(&slot) = self.free.last() {
             let Some(number) = turn.run.quota.take() else { return };
             self.free.pop();
-            let command = match self.mode {
-                Mode::Foreground => Command::SubmitJob,
-                Mode::Background => Command::SubmitJobBg,
-            };
             let run = turn.run;
+            let command = self.mode.kind(run, number).command();
             let unique = run.unique_of(number);
             let args = [run.function_of(number), unique.as_bytes()];
             turn.send_payload(command, &args, Stamp { number, slot });
@@ -76,17 +87,15 @@ impl Client {
         let Slot::Submitted { number, at } = self.slots[slot as usize] else {
             unreachable!("a slot stays submitted while it waits for JOB_CREATED");
         };
-        match self.mode {
-            Mode::Background => {
-                turn.tally.took(at, turn.now);
-                self.release(slot);
-                self.submit_what_may_be(turn);
-            }
-            Mode::Foreground => {
-                let mut kept = self.spare.pop().unwrap_or_default();
-                kept.extend_from_slice(handle);
-                self.slots[slot as usize] = Slot::Created { number, at, handle: kept };
-            }
+        if self.mode.kind(turn.run, number).background {
+            turn.tally.took(at, turn.now);
+            turn.tally.count(Unit::Done);
+            self.release(slot);
+            self.submit_what_may_be(turn);
+        } else {
+            let mut kept = self.spare.pop().unwrap_or_default();
+            kept.extend_from_slice(handle);
+            self.slots[slot as usize] = Slot::Created { number, at, handle: kept };
         }
     }
 
@@ -109,6 +118,7 @@ impl Client {
                 }
                 turn.tally.took(*at, turn.now);
                 turn.tally.count(Unit::Answered);
+                turn.tally.count(Unit::Done);
                 self.release(stamp.slot);
                 self.submit_what_may_be(turn);
             }
@@ -124,6 +134,7 @@ impl Client {
             return turn.run.ledger.fault(Fault::unexpected, 1);
         };
         turn.tally.count(Unit::Answered);
+        turn.tally.count(Unit::Done);
         self.release(u32::try_from(slot).expect("slots are counted in u32"));
         self.submit_what_may_be(turn);
     }
@@ -131,10 +142,12 @@ impl Client {
     fn refused(&mut self, turn: &mut Turn<'_>) {
         turn.run.ledger.fault(Fault::refused, 1);
         if let Some(slot) = self.uncreated.pop_front() {
-            turn.tally.count(match self.mode {
-                Mode::Background => Unit::Accepted,
-                Mode::Foreground => Unit::Answered,
-            });
+            let background = match self.slots[slot as usize] {
+                Slot::Submitted { number, .. } => self.mode.kind(turn.run, number).background,
+                Slot::Free | Slot::Created { .. } => unreachable!("it waits for JOB_CREATED"),
+            };
+            turn.tally.count(if background { Unit::Accepted } else { Unit::Answered });
+            turn.tally.count(Unit::Done);
             self.release(slot);
             self.submit_what_may_be(turn);
         }

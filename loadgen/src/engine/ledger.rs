@@ -78,6 +78,8 @@ faults! {
     lost,
     /// Ran, or was answered, more than once.
     duplicated,
+    /// Came after what it should have come before.
+    reordered,
     /// Payload or result not as it was sent.
     damaged,
     /// The result's handle is not the one that JOB_CREATED gave for this job.

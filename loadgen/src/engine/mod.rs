@@ -10,6 +10,7 @@ mod crew;
 pub(crate) mod fleet;
 pub(crate) mod ledger;
 pub(crate) mod payload;
+pub(crate) mod plan;
 pub(crate) mod progress;
 pub(crate) mod role;
 pub(crate) mod run;

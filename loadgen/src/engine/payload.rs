@@ -5,6 +5,8 @@
 //! into a fixed table of random bytes, placed by the number, so writing it is
 //! one copy and checking it one comparison at any size.
 
+use crate::engine::plan::Picks;
+
 /// Bytes of a payload that are not filling; none is shorter.
 pub(crate) const STAMP_BYTES: usize = 16;
 
@@ -32,15 +34,16 @@ pub(crate) enum Damage {
 /// Writes and checks the payloads of one run.
 pub(crate) struct Payloads {
     run: u32,
-    bytes: usize,
+    sizes: Picks<usize>,
     table: Vec<u8>,
 }
 
 impl Payloads {
-    /// Payloads of `bytes` bytes each, at least [`STAMP_BYTES`].
-    pub(crate) fn new(run: u32, bytes: usize) -> Self {
-        assert!(bytes >= STAMP_BYTES, "a payload has room for its stamp");
-        let filling = bytes - STAMP_BYTES;
+    /// Payloads of these sizes in bytes, each at least [`STAMP_BYTES`].
+    pub(crate) fn new(run: u32, sizes: Picks<usize>) -> Self {
+        let least = sizes.values().iter().min().copied().unwrap_or_default();
+        assert!(least >= STAMP_BYTES, "a payload has room for its stamp");
+        let filling = sizes.values().iter().max().copied().unwrap_or_default();
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let table = std::iter::repeat_with(|| {
             // xorshift64
@@ -52,12 +55,12 @@ impl Payloads {
         .flatten()
         .take(filling + WINDOWS as usize)
         .collect();
-        Self { run, bytes, table }
+        Self { run, sizes, table }
     }
 
-    /// Length of every payload.
-    pub(crate) const fn bytes(&self) -> usize {
-        self.bytes
+    /// Length of a job's payload.
+    pub(crate) fn bytes_of(&self, number: u64) -> usize {
+        *self.sizes.of(number)
     }
 
     /// The tag of this run.
@@ -92,7 +95,7 @@ impl Payloads {
 
     fn filling(&self, number: u64) -> &[u8] {
         let start = (number % WINDOWS) as usize;
-        &self.table[start..start + self.bytes - STAMP_BYTES]
+        &self.table[start..start + self.bytes_of(number) - STAMP_BYTES]
     }
 }
 
@@ -102,7 +105,7 @@ mod tests {
 
     #[test]
     fn every_changed_byte_is_noticed() {
-        let payloads = Payloads::new(7, 64);
+        let payloads = Payloads::new(7, Picks::one(64));
         for number in [0, 1, WINDOWS - 1, WINDOWS, u64::MAX] {
             let stamp = Stamp { number, slot: 3 };
             let mut bytes = Vec::new();
@@ -121,8 +124,8 @@ mod tests {
     #[test]
     fn another_run_is_told_apart_and_a_bare_stamp_is_enough() {
         let mut bytes = Vec::new();
-        Payloads::new(1, STAMP_BYTES).write(Stamp { number: 5, slot: 0 }, &mut bytes);
-        assert_eq!(Payloads::new(2, STAMP_BYTES).read(&bytes), Err(Damage::Foreign));
-        assert_eq!(Payloads::new(1, STAMP_BYTES).read(b"short"), Err(Damage::Damaged));
+        Payloads::new(1, Picks::one(STAMP_BYTES)).write(Stamp { number: 5, slot: 0 }, &mut bytes);
+        assert_eq!(Payloads::new(2, Picks::one(STAMP_BYTES)).read(&bytes), Err(Damage::Foreign));
+        assert_eq!(Payloads::new(1, Picks::one(STAMP_BYTES)).read(b"short"), Err(Damage::Damaged));
     }
 }

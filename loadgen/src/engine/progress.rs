@@ -16,6 +16,8 @@ pub(crate) enum Unit {
     Accepted,
     /// WORK_COMPLETE received by a client.
     Answered,
+    /// A job whose client has nothing more to wait for.
+    Done,
     /// A job run by a worker.
     Ran,
     /// NO_JOB received.

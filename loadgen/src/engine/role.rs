@@ -59,7 +59,7 @@ impl Turn<'_> {
 
     /// Sends a packet whose data is the payload of a job.
     pub(crate) fn send_payload(&mut self, command: Command, args: &[&[u8]], stamp: Stamp) {
-        encode_head(self.output, Magic::Request, command, args, self.run.payloads.bytes());
+        encode_head(self.output, Magic::Request, command, args, self.run.payloads.bytes_of(stamp.number));
         self.run.payloads.write(stamp, self.output);
     }
 }

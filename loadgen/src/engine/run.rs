@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use crate::engine::ledger::Ledger;
 use crate::engine::payload::Payloads;
+use crate::engine::plan::{Kind, Picks};
 use crate::engine::progress::Progress;
 
 /// Which unique a job is submitted with.
@@ -51,8 +52,10 @@ impl Quota {
 pub(crate) struct Run {
     /// What jobs carry.
     pub(crate) payloads: Payloads,
-    /// Function names; job number N goes to function N modulo their count.
-    pub(crate) functions: Vec<Vec<u8>>,
+    /// Which function a job goes to.
+    pub(crate) functions: Picks<Vec<u8>>,
+    /// How a job is submitted by clients that leave it to the plan.
+    pub(crate) kinds: Picks<Kind>,
     /// Whether jobs have uniques.
     pub(crate) uniques: Uniques,
     /// Which jobs may still be submitted.
@@ -64,10 +67,11 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn new(payloads: Payloads, functions: Vec<Vec<u8>>, uniques: Uniques) -> Self {
+    pub(crate) fn new(payloads: Payloads, functions: Picks<Vec<u8>>, uniques: Uniques) -> Self {
         Self {
             payloads,
             functions,
+            kinds: Picks::one(Kind::FOREGROUND),
             uniques,
             quota: Quota { next: AtomicU64::new(0), end: AtomicU64::new(0) },
             ledger: Ledger::new(),
@@ -77,7 +81,7 @@ impl Run {
 
     /// The function of a job.
     pub(crate) fn function_of(&self, number: u64) -> &[u8] {
-        &self.functions[(number % self.functions.len() as u64) as usize]
+        self.functions.of(number)
     }
 
     /// The unique of a job: run and number in hexadecimal, or nothing.
@@ -118,7 +122,8 @@ mod tests {
     use super::*;
 
     fn run(uniques: Uniques) -> Run {
-        Run::new(Payloads::new(0xab, 16), vec![b"a".to_vec(), b"b".to_vec()], uniques)
+        let functions = Picks::in_turn(vec![b"a".to_vec(), b"b".to_vec()]);
+        Run::new(Payloads::new(0xab, Picks::one(16)), functions, uniques)
     }
 
     #[test]

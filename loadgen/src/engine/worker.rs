@@ -72,7 +72,7 @@ impl Worker {
             }
             for function in self.functions.clone() {
                 let run = turn.run;
-                turn.send(Command::CanDo, &[&run.functions[function]], &[]);
+                turn.send(Command::CanDo, &[&run.functions.values()[function]], &[]);
             }
         }
     }

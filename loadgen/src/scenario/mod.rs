@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::abort::Abort;
 use crate::engine::payload::Payloads;
+use crate::engine::plan::Picks;
 use crate::engine::run::Run;
 use crate::options::{Jobs, Options, Scenario};
 use crate::report::Report;
@@ -54,7 +55,7 @@ fn with_functions(jobs: &Jobs, functions: Vec<Vec<u8>>) -> Arc<Run> {
     // Tells jobs of this run from what an earlier one left in the server.
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let tag = since_epoch.subsec_nanos() ^ std::process::id().rotate_left(16);
-    Arc::new(Run::new(Payloads::new(tag, jobs.size), functions, jobs.unique))
+    Arc::new(Run::new(Payloads::new(tag, Picks::one(jobs.size)), Picks::in_turn(functions), jobs.unique))
 }
 
 /// Takes `steps`, and reports what went wrong in `run` even when they fail.
