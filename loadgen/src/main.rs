@@ -8,6 +8,7 @@ mod abort;
 mod engine;
 mod options;
 mod process;
+mod relay;
 mod report;
 mod scenario;
 
@@ -15,14 +16,15 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::options::Options;
+use crate::abort::Abort;
+use crate::options::{CommandLine, Options, Program};
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    match scenario::run(&options).and_then(|report| {
-        report.print(options.json())?;
-        Ok(report.passed())
-    }) {
+    let outcome = match CommandLine::parse().program {
+        Program::Load(scenario) => load(&Options { scenario }),
+        Program::Relay(options) => relay::run(&options).map(|()| true),
+    };
+    match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
@@ -30,4 +32,10 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+fn load(options: &Options) -> Result<bool, Abort> {
+    let report = scenario::run(options)?;
+    report.print(options.json())?;
+    Ok(report.passed())
 }

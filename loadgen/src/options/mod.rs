@@ -7,6 +7,7 @@ pub(crate) mod values;
 use clap::{Parser, Subcommand};
 
 pub(crate) use self::groups::{Clients, Common, Jobs, Workers};
+use crate::relay::Relay;
 use crate::scenario::bg::Bg;
 use crate::scenario::depth::Depth;
 use crate::scenario::fg::Fg;
@@ -20,8 +21,23 @@ use crate::scenario::sleepers::Sleepers;
 /// could not start.
 #[derive(Debug, Parser)]
 #[command(name = "gearshard-loadgen", version)]
-pub(crate) struct Options {
+pub(crate) struct CommandLine {
     #[command(subcommand)]
+    pub(crate) program: Program,
+}
+
+/// What to be.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Program {
+    #[command(flatten)]
+    Load(Scenario),
+    /// The physical limit: a server that only passes jobs and results on, without queues
+    Relay(Relay),
+}
+
+/// A run of a scenario.
+#[derive(Debug)]
+pub(crate) struct Options {
     pub(crate) scenario: Scenario,
 }
 
@@ -78,6 +94,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
-        Options::command().debug_assert();
+        CommandLine::command().debug_assert();
     }
 }
