@@ -40,6 +40,8 @@ impl Backlog {
         let bytes = LENGTHS_BYTES + rest;
         if self.chunks.back().is_none_or(|chunk| chunk.capacity() - chunk.len() < bytes) {
             let last = self.chunks.back().map_or(0, Vec::capacity);
+            // Only the last chunk may be empty, or those behind it would not be found.
+            self.chunks.pop_back_if(|chunk| chunk.is_empty());
             let room = (last * 2).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX).max(bytes);
             self.chunks.push_back(Vec::with_capacity(room));
         }
