@@ -10,8 +10,12 @@ pub(crate) use self::groups::{Clients, Common, Jobs, Workers};
 use crate::relay::Relay;
 use crate::scenario::bg::Bg;
 use crate::scenario::depth::Depth;
+use crate::scenario::echo::Echo;
 use crate::scenario::fg::Fg;
+use crate::scenario::flow::Flow;
 use crate::scenario::functions::Functions;
+use crate::scenario::mixed::Mixed;
+use crate::scenario::prio::Prio;
 use crate::scenario::sleepers::Sleepers;
 
 /// Load generator for any Gearman server: every reply is checked, and lost,
@@ -48,12 +52,20 @@ pub(crate) enum Scenario {
     Fg(Fg),
     /// Background jobs: first enqueue all, then drain
     Bg(Bg),
+    /// Background jobs: submitted and drained at the same time, counted when they run
+    Flow(Flow),
+    /// ECHO_REQ round trips: what is left of the server when it has no jobs to handle
+    Echo(Echo),
     /// Enqueue from 1,000 to 1,000,000 jobs: cost per decade, memory a job, drain, memory after
     Depth(Depth),
     /// Many sleeping workers and single background jobs: who is woken, how soon it is acknowledged
     Sleepers(Sleepers),
     /// Workers with many functions beside workers with few: cost of registering and grabbing
     Functions(Functions),
+    /// High, normal and low jobs drained by one worker: the order is checked, the cost compared with no priorities
+    Prio(Prio),
+    /// Jobs of all kinds, sizes and functions, by weight
+    Mixed(Mixed),
 }
 
 impl Scenario {
@@ -65,6 +77,10 @@ impl Scenario {
             Self::Depth(_) => "depth",
             Self::Sleepers(_) => "sleepers",
             Self::Functions(_) => "functions",
+            Self::Echo(_) => "echo",
+            Self::Flow(_) => "flow",
+            Self::Prio(_) => "prio",
+            Self::Mixed(_) => "mixed",
         }
     }
 }
@@ -83,6 +99,10 @@ impl Options {
             Scenario::Depth(depth) => &depth.common,
             Scenario::Sleepers(sleepers) => &sleepers.common,
             Scenario::Functions(functions) => &functions.common,
+            Scenario::Echo(echo) => &echo.common,
+            Scenario::Flow(flow) => &flow.common,
+            Scenario::Prio(prio) => &prio.common,
+            Scenario::Mixed(mixed) => &mixed.common,
         }
     }
 }

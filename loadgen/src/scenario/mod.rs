@@ -2,19 +2,30 @@
 
 pub(crate) mod bg;
 pub(crate) mod depth;
+pub(crate) mod echo;
 pub(crate) mod fg;
+pub(crate) mod flow;
 pub(crate) mod functions;
+mod length;
+pub(crate) mod mixed;
+pub(crate) mod prio;
 pub(crate) mod sleepers;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::abort::Abort;
+use crate::engine::fleet::Outcome;
+use crate::engine::ledger::Fault;
 use crate::engine::payload::Payloads;
 use crate::engine::plan::Picks;
-use crate::engine::run::Run;
+use crate::engine::progress::Unit;
+use crate::engine::run::{Run, Uniques};
 use crate::options::{Jobs, Options, Scenario};
 use crate::report::Report;
+
+/// How often a waiting scenario looks whether all is done.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Runs the chosen scenario.
 ///
@@ -38,6 +49,10 @@ pub(crate) fn run(options: &Options) -> Result<Report, Abort> {
         Scenario::Depth(depth) => depth::run(depth, target, &mut report),
         Scenario::Sleepers(sleepers) => sleepers::run(sleepers, target, &mut report),
         Scenario::Functions(functions) => functions::run(functions, target, &mut report),
+        Scenario::Echo(echo) => echo::run(echo, target, &mut report),
+        Scenario::Flow(flow) => flow::run(flow, target, &mut report),
+        Scenario::Prio(prio) => prio::run(prio, target, &mut report),
+        Scenario::Mixed(mixed) => mixed::run(mixed, target, &mut report),
     };
     if let Err(abort) = outcome {
         report.abort(abort);
@@ -52,18 +67,61 @@ fn one_function(jobs: &Jobs) -> Arc<Run> {
 
 /// A run with these functions.
 fn with_functions(jobs: &Jobs, functions: Vec<Vec<u8>>) -> Arc<Run> {
+    new_run(Picks::one(jobs.size), Picks::in_turn(functions), jobs.unique)
+}
+
+/// A run with jobs of these sizes for these functions.
+fn new_run(sizes: Picks<usize>, functions: Picks<Vec<u8>>, uniques: Uniques) -> Arc<Run> {
     // Tells jobs of this run from what an earlier one left in the server.
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let tag = since_epoch.subsec_nanos() ^ std::process::id().rotate_left(16);
-    Arc::new(Run::new(Payloads::new(tag, Picks::one(jobs.size)), Picks::in_turn(functions), jobs.unique))
+    Arc::new(Run::new(Payloads::new(tag, sizes), functions, uniques))
+}
+
+/// Waits until workers have run every job that was submitted.
+///
+/// # Errors
+/// When nothing comes for so long as `patience`; the missing jobs are in the books.
+fn all_run(run: &Run, patience: Duration) -> Result<(), Abort> {
+    let mut last = (Instant::now(), run.progress.total(Unit::Received));
+    loop {
+        let missing = run.quota.taken().saturating_sub(run.progress.total(Unit::Ran));
+        if missing == 0 {
+            return Ok(());
+        }
+        let received = run.progress.total(Unit::Received);
+        if received != last.1 {
+            last = (Instant::now(), received);
+        } else if last.0.elapsed() > patience {
+            run.ledger.fault(Fault::lost, missing);
+            return Err(Abort(format!(
+                "nothing came for {} s; {missing} jobs have not run",
+                patience.as_secs()
+            )));
+        }
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+}
+
+/// Adds how many times as much `one` cost as `other`: in the server's processor
+/// time where that is known, in time where it is not.
+fn compare(report: &mut Report, name: &str, one: &Outcome, other: &Outcome) {
+    if let (Some(one), Some(other)) = (one.server, other.server) {
+        let ratio = one.cpu_us_per_job / other.cpu_us_per_job.max(f64::MIN_POSITIVE);
+        report.figure(name, ratio, "x processor time");
+    } else {
+        #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
+        let each = |outcome: &Outcome| outcome.elapsed.as_secs_f64() / outcome.jobs.max(1) as f64;
+        report.figure(name, each(one) / each(other).max(f64::MIN_POSITIVE), "x time");
+    }
 }
 
 /// Takes `steps`, and reports what went wrong in `run` even when they fail.
-fn booked(
+fn booked<T>(
     run: &Arc<Run>,
     report: &mut Report,
-    steps: impl FnOnce(&mut Report) -> Result<(), Abort>,
-) -> Result<(), Abort> {
+    steps: impl FnOnce(&mut Report) -> Result<T, Abort>,
+) -> Result<T, Abort> {
     let outcome = steps(report);
     report.faults(&run.ledger.faults());
     outcome
