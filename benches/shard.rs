@@ -3,6 +3,7 @@
 //! With one shard this is what a job costs beside system calls; with two, what
 //! the messages between home and owner add to it (not the wake of a thread).
 
+#[allow(dead_code, reason = "the other benchmark uses the rest")]
 mod mesh;
 
 use divan::Bencher;

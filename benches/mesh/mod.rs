@@ -31,7 +31,9 @@ pub(crate) struct Mesh {
     worker: ConnId,
     submit: Vec<u8>,
     submit_bg: Vec<u8>,
+    submit_unique: Vec<u8>,
     grab: Vec<u8>,
+    pre_sleep: Vec<u8>,
     complete: Vec<u8>,
 }
 
@@ -46,11 +48,16 @@ struct Recorder {
     written: u64,
     /// The handle in the last JOB_ASSIGN.
     handle: Vec<u8>,
+    /// Who was sent the last NOOP.
+    woken: Option<ConnId>,
 }
 
 impl Outbox for Recorder {
-    fn write(&mut self, _conn: ConnId, _urgency: Urgency, head: &[u8], tail: Option<Tail<'_>>) {
+    fn write(&mut self, conn: ConnId, _urgency: Urgency, head: &[u8], tail: Option<Tail<'_>>) {
         self.written += (head.len() + tail.map_or(0, |tail| tail.bytes().len())) as u64;
+        if head[4..8] == (Command::Noop as u32).to_be_bytes() {
+            self.woken = Some(conn);
+        }
         if head[4..8] == (Command::JobAssign as u32).to_be_bytes() {
             let handle =
                 head[HEADER_BYTES..].split(|&byte| byte == 0).next().expect("split yields a first part");
@@ -97,6 +104,7 @@ impl Mesh {
             hops: 0,
             written: 0,
             handle: Vec::new(),
+            woken: None,
         };
         let mut mesh = Self {
             shards: all,
@@ -106,12 +114,54 @@ impl Mesh {
             worker,
             submit: packet(Command::SubmitJob, &[FUNCTION, b""], &PAYLOAD),
             submit_bg: packet(Command::SubmitJobBg, &[FUNCTION, b""], &PAYLOAD),
+            submit_unique: Vec::new(),
             grab: packet(Command::GrabJob, &[], b""),
+            pre_sleep: packet(Command::PreSleep, &[], b""),
             complete: Vec::new(),
         };
         let can_do = packet(Command::CanDo, &[FUNCTION], b"");
         mesh.frame(worker, &can_do);
         mesh
+    }
+
+    /// So many more workers come to the last shard, and sleep.
+    pub(crate) fn add_sleepers(&mut self, count: usize) {
+        let mut can_do = Vec::new();
+        encode(&mut can_do, Magic::Request, Command::CanDo, &[FUNCTION], b"");
+        can_do.extend_from_slice(&self.pre_sleep);
+        for _ in 0..count {
+            let peer = Peer { fd: 9, address: "127.0.0.1".into() };
+            let shard = self.worker.shard().index();
+            let sleeper = self.shards[shard].open(peer).expect("some thousand connections fit");
+            self.frames(sleeper, &can_do);
+        }
+    }
+
+    /// A background job wakes a sleeper, which does it and sleeps again.
+    pub(crate) fn wake_one(&mut self) {
+        self.outbox.woken = None;
+        self.enqueue();
+        let woken = self.outbox.woken.expect("the job has woken somebody");
+        let own = std::mem::replace(&mut self.worker, woken);
+        self.run_one();
+        self.worker = own;
+        let pre_sleep = std::mem::take(&mut self.pre_sleep);
+        self.frame(woken, &pre_sleep);
+        self.pre_sleep = pre_sleep;
+    }
+
+    /// A background job with this unique is submitted.
+    pub(crate) fn enqueue_unique(&mut self, unique: &[u8]) {
+        let mut submit = std::mem::take(&mut self.submit_unique);
+        submit.clear();
+        encode(&mut submit, Magic::Request, Command::SubmitJobBg, &[FUNCTION, unique], &PAYLOAD);
+        self.frame(self.client, &submit);
+        self.submit_unique = submit;
+    }
+
+    /// Jobs that are there, in any state.
+    pub(crate) fn queued(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.counts().jobs).sum()
     }
 
     /// Messages that have gone between shards.
@@ -150,8 +200,16 @@ impl Mesh {
         self.outbox.handle = handle;
     }
 
-    fn frame(&mut self, conn: ConnId, bytes: &[u8]) {
-        let (frame, _) = decode(bytes, u32::MAX).expect("our packets are sound").expect("and whole");
+    fn frames(&mut self, conn: ConnId, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let used = self.frame(conn, bytes);
+            bytes = &bytes[used..];
+        }
+    }
+
+    /// Handles the first packet of `bytes`; how long it was.
+    fn frame(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
+        let (frame, used) = decode(bytes, u32::MAX).expect("our packets are sound").expect("and whole");
         self.now = self.now.plus_us(1);
         self.outbox.acting = conn.shard();
         self.shards[conn.shard().index()].frame(self.now, conn, frame, &mut self.outbox);
@@ -159,5 +217,6 @@ impl Mesh {
             self.outbox.acting = to;
             self.shards[to.index()].receive(self.now, from, message, &mut self.outbox);
         }
+        used
     }
 }
