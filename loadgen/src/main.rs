@@ -5,6 +5,7 @@
 //! the protocol and nothing of any particular server.
 
 mod abort;
+mod compare;
 mod engine;
 mod options;
 mod process;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     let outcome = match CommandLine::parse().program {
         Program::Load(scenario) => load(&Options { scenario }),
         Program::Relay(options) => relay::run(&options).map(|()| true),
+        Program::Compare(options) => compare::run(&options),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -7,6 +7,7 @@ pub(crate) mod values;
 use clap::{Parser, Subcommand};
 
 pub(crate) use self::groups::{Clients, Common, Jobs, Workers};
+use crate::compare::Compare;
 use crate::relay::Relay;
 use crate::scenario::bg::Bg;
 use crate::scenario::depth::Depth;
@@ -37,6 +38,8 @@ pub(crate) enum Program {
     Load(Scenario),
     /// The physical limit: a server that only passes jobs and results on, without queues
     Relay(Relay),
+    /// Servers side by side: starts them, runs a scenario against each in turn, compares the medians
+    Compare(Compare),
 }
 
 /// A run of a scenario.

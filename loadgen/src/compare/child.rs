@@ -1,0 +1,172 @@
+//! Child processes that end with us, in directories of their own.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::abort::Abort;
+
+/// How often a child is looked at.
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// What a server may take to end when asked to.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// So many last lines of a child's output are shown.
+const LINES_SHOWN: usize = 12;
+
+/// Notes that we are to stop, so that children are ended first.
+#[derive(Clone)]
+pub(super) struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// From now on SIGINT, SIGTERM and SIGHUP are noted.
+    pub(super) fn watch() -> Result<Self, Abort> {
+        let noted = Arc::new(AtomicBool::new(false));
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+            signal_hook::flag::register(signal as i32, Arc::clone(&noted))?;
+        }
+        Ok(Self(noted))
+    }
+
+    /// Fails once we are to stop.
+    pub(super) fn check(&self) -> Result<(), Abort> {
+        if self.0.load(Relaxed) { Err(Abort("interrupted".to_owned())) } else { Ok(()) }
+    }
+}
+
+/// A new directory that goes away with its owner.
+pub(super) struct Directory(PathBuf);
+
+impl Directory {
+    pub(super) fn new() -> Result<Self, Abort> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("gearshard-compare-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path)
+            .map_err(|error| Abort(format!("cannot make the directory {}: {error}", path.display())))?;
+        Ok(Self(path))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Nobody can do anything about a directory that will not go.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running program; ended when dropped.
+pub(super) struct Running {
+    child: Child,
+    ended: Option<ExitStatus>,
+    directory: Directory,
+}
+
+impl Running {
+    /// Starts `command` in `directory`, its output in files there, on `cores`
+    /// if there are any.
+    pub(super) fn start(mut command: Command, directory: Directory, cores: &[usize]) -> Result<Self, Abort> {
+        let file = |name: &str| File::create(directory.path().join(name));
+        command.current_dir(directory.path()).stdin(Stdio::null());
+        command.stdout(file("stdout")?).stderr(file("stderr")?);
+        let program = command.get_program().to_string_lossy().into_owned();
+        let child = on_cores(cores, || command.spawn())?.map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                Abort(format!("{program}: there is no such program; give its path, or put it on the PATH"))
+            }
+            _ => Abort(format!("{program}: cannot be started: {error}")),
+        })?;
+        Ok(Self { child, ended: None, directory })
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>, Abort> {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait()?;
+        }
+        Ok(self.ended)
+    }
+
+    /// A file in its directory, such as `stdout`.
+    pub(super) fn read(&self, name: &str) -> Result<String, Abort> {
+        Ok(String::from_utf8_lossy(&std::fs::read(self.directory.path().join(name))?).into_owned())
+    }
+
+    /// Its last words, indented.
+    pub(super) fn last_lines(&self) -> String {
+        let said: Vec<String> = ["stdout", "stderr"].iter().filter_map(|name| self.read(name).ok()).collect();
+        let lines: Vec<&str> = said.iter().flat_map(|text| text.lines()).collect();
+        let shown = &lines[lines.len().saturating_sub(LINES_SHOWN)..];
+        if shown.is_empty() {
+            return "\n  (it said nothing)".to_owned();
+        }
+        shown.iter().flat_map(|line| ["\n  ", line]).collect()
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(super) fn end(&mut self, signal: Signal) -> Result<(), Abort> {
+        let asked = Instant::now();
+        while self.ended()?.is_none() {
+            if asked.elapsed() > END_TIMEOUT {
+                self.child.kill()?;
+                self.ended = Some(self.child.wait()?);
+                break;
+            }
+            if asked.elapsed() < LOOK_INTERVAL {
+                self.signal(signal)?;
+            }
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+        Ok(())
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), Abort> {
+        let pid = i32::try_from(self.pid()).expect("the system's process ids are i32");
+        kill(Pid::from_raw(pid), signal).map_err(|error| Abort(format!("process {pid}: {error}")))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.end(Signal::SIGTERM).is_err() {
+            // It may have ended by itself at this very moment.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Does `work` with this thread on `cores`: children inherit them.
+fn on_cores<T>(cores: &[usize], work: impl FnOnce() -> T) -> Result<T, Abort> {
+    if cores.is_empty() {
+        return Ok(work());
+    }
+    let this = Pid::from_raw(0);
+    let refused =
+        |error: nix::Error| Abort(format!("cannot pin to core {cores:?}: {error}; are they there?"));
+    let before = sched_getaffinity(this).map_err(refused)?;
+    let mut wanted = CpuSet::new();
+    for &core in cores {
+        wanted.set(core).map_err(refused)?;
+    }
+    sched_setaffinity(this, &wanted).map_err(refused)?;
+    let outcome = work();
+    sched_setaffinity(this, &before).map_err(refused)?;
+    Ok(outcome)
+}
