@@ -22,7 +22,7 @@ use crate::options::{CommandLine, Options, Program};
 
 fn main() -> ExitCode {
     let outcome = match CommandLine::parse().program {
-        Program::Load(scenario) => load(&Options { scenario }),
+        Program::Load(scenario) => load(&Options { scenario: *scenario }),
         Program::Relay(options) => relay::run(&options).map(|()| true),
         Program::Compare(options) => compare::run(&options),
     };

@@ -11,7 +11,7 @@ use gearshard::protocol::packet::{Command, Packet};
 use crate::engine::ledger::Fault;
 use crate::engine::payload::{Damage, Stamp};
 use crate::engine::plan::Kind;
-use crate::engine::progress::Unit;
+use crate::engine::progress::{Began, Unit};
 use crate::engine::role::{Order, Role, Turn};
 use crate::engine::run::Run;
 
@@ -38,13 +38,25 @@ impl Mode {
 
 enum Slot {
     Free,
-    Submitted { number: u64, at: Instant },
-    Created { number: u64, at: Instant, handle: Vec<u8> },
+    Submitted {
+        number: u64,
+        at: Began,
+    },
+    Created {
+        number: u64,
+        at: Began,
+        handle: Vec<u8>,
+    },
+    /// Answered, but JOB_CREATED has not come.
+    Early,
 }
 
-/// A closed-loop client.
+/// A client: in a closed loop it keeps jobs in flight, in an open one it submits
+/// what is due.
 pub(crate) struct Client {
     mode: Mode,
+    /// Jobs of a closed loop; there are more slots when an open one needed them.
+    in_flight: usize,
     slots: Vec<Slot>,
     free: Vec<u32>,
     /// Slots whose JOB_CREATED has not come, in order of submission.
@@ -58,6 +70,7 @@ impl Client {
     pub(crate) fn new(mode: Mode, in_flight: u32) -> Self {
         Self {
             mode,
+            in_flight: in_flight as usize,
             slots: (0..in_flight).map(|_| Slot::Free).collect(),
             free: (0..in_flight).rev().collect(),
             uncreated: VecDeque::new(),
@@ -66,17 +79,24 @@ impl Client {
     }
 
     fn submit_what_may_be(&mut self, turn: &mut Turn<'_>) {
-        while let Some(&slot) = self.free.last() {
-            let Some(number) = turn.run.quota.take() else { return };
-            self.free.pop();
-            let run = turn.run;
-            let command = self.mode.kind(run, number).command();
-            let unique = run.unique_of(number);
-            let args = [run.function_of(number), unique.as_bytes()];
-            turn.send_payload(command, &args, Stamp { number, slot });
-            self.slots[slot as usize] = Slot::Submitted { number, at: turn.now };
-            self.uncreated.push_back(slot);
+        while self.slots.len() - self.free.len() < self.in_flight {
+            let Some(number) = turn.next_job() else { return };
+            self.submit(turn, number, turn.now.into());
         }
+    }
+
+    fn submit(&mut self, turn: &mut Turn<'_>, number: u64, at: Began) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::Free);
+            u32::try_from(self.slots.len() - 1).expect("slots are counted in u32")
+        });
+        let run = turn.run;
+        let command = self.mode.kind(run, number).command();
+        let unique = run.unique_of(number);
+        let args = [run.function_of(number), unique.as_bytes()];
+        turn.send_payload(command, &args, Stamp { number, slot });
+        self.slots[slot as usize] = Slot::Submitted { number, at };
+        self.uncreated.push_back(slot);
     }
 
     fn created(&mut self, turn: &mut Turn<'_>, handle: &[u8]) {
@@ -84,8 +104,13 @@ impl Client {
             return turn.run.ledger.fault(Fault::unexpected, 1);
         };
         turn.tally.count(Unit::Accepted);
-        let Slot::Submitted { number, at } = self.slots[slot as usize] else {
-            unreachable!("a slot stays submitted while it waits for JOB_CREATED");
+        let (number, at) = match self.slots[slot as usize] {
+            Slot::Submitted { number, at } => (number, at),
+            Slot::Early => {
+                self.release(slot);
+                return self.submit_what_may_be(turn);
+            }
+            Slot::Free | Slot::Created { .. } => unreachable!("it waits for JOB_CREATED"),
         };
         if self.mode.kind(turn.run, number).background {
             turn.tally.took(at, turn.now);
@@ -114,7 +139,9 @@ impl Client {
         match self.slots.get(stamp.slot as usize) {
             Some(Slot::Created { number, at, handle: created }) if *number == stamp.number => {
                 if created != handle {
-                    turn.run.ledger.fault(Fault::mismatched, 1);
+                    let fault =
+                        if self.created_for_another(handle) { Fault::reordered } else { Fault::mismatched };
+                    turn.run.ledger.fault(fault, 1);
                 }
                 turn.tally.took(*at, turn.now);
                 turn.tally.count(Unit::Answered);
@@ -122,9 +149,24 @@ impl Client {
                 self.release(stamp.slot);
                 self.submit_what_may_be(turn);
             }
+            Some(&Slot::Submitted { number, at }) if number == stamp.number => {
+                turn.run.ledger.fault(Fault::reordered, 1);
+                turn.tally.took(at, turn.now);
+                turn.tally.count(Unit::Answered);
+                turn.tally.count(Unit::Done);
+                self.slots[stamp.slot as usize] = Slot::Early;
+            }
             // Another job has the slot by now, or none: this one was answered before.
             _ => turn.run.ledger.fault(Fault::duplicated, 1),
         }
+    }
+
+    /// Whether JOB_CREATED gave this handle to another job in flight: then the
+    /// answers to the two submits have changed places.
+    fn created_for_another(&self, handle: &[u8]) -> bool {
+        self.slots
+            .iter()
+            .any(|slot| matches!(slot, Slot::Created { handle: created, .. } if created == handle))
     }
 
     /// The job with this handle ended otherwise than it should.
@@ -144,6 +186,11 @@ impl Client {
         if let Some(slot) = self.uncreated.pop_front() {
             let background = match self.slots[slot as usize] {
                 Slot::Submitted { number, .. } => self.mode.kind(turn.run, number).background,
+                Slot::Early => {
+                    // It has been counted with its answer.
+                    self.release(slot);
+                    return self.submit_what_may_be(turn);
+                }
                 Slot::Free | Slot::Created { .. } => unreachable!("it waits for JOB_CREATED"),
             };
             turn.tally.count(if background { Unit::Accepted } else { Unit::Answered });
@@ -181,6 +228,15 @@ impl Role for Client {
             Command::Error => self.refused(turn),
             _ => turn.run.ledger.fault(Fault::unexpected, 1),
         }
+    }
+
+    fn takes_arrivals(&self) -> bool {
+        true
+    }
+
+    fn arrival(&mut self, turn: &mut Turn<'_>, number: u64, due: Instant) {
+        turn.tally.count(Unit::Submitted);
+        self.submit(turn, number, Began::late(due, turn.now));
     }
 
     fn in_flight(&self) -> u64 {

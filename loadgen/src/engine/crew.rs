@@ -4,17 +4,17 @@
 //! add up the counts. Commands from the scenario come through a channel.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gearshard::protocol::packet::{Command as Wire, Packet};
-use hdrhistogram::Histogram;
 use mio::{Events, Interest, Poll, Token};
 
+use crate::engine::alarm::{ALARM, Alarm};
+use crate::engine::arrivals::{Agenda, Due, Schedule};
 use crate::engine::connection::{Broken, Connection};
 use crate::engine::ledger::Fault;
-use crate::engine::progress::{Tally, Unit, latency_histogram};
+use crate::engine::progress::{Latencies, Tally, Unit};
 use crate::engine::role::{Order, Role, Turn};
 use crate::engine::run::Run;
 
@@ -29,14 +29,51 @@ const BARRIER: &[u8] = b"barrier";
 
 /// What a crew is told.
 pub(crate) enum Command {
-    /// Take over this connected socket.
-    Seat(std::net::TcpStream, Box<dyn Role>),
+    /// Take over this connected socket; it is the client with this place among
+    /// those of all threads, if it takes arrivals.
+    Seat(std::net::TcpStream, Box<dyn Role>, Option<usize>),
     /// Give an order to every role.
     Order(Order),
+    /// Submit jobs as they are due.
+    Offer(Box<Offer>),
+    /// Submit no more jobs, and say what was left to submit.
+    Close(Sender<Closed>),
     /// Hand over the latencies recorded so far and begin afresh.
-    Collect(Sender<Histogram<u64>>),
+    Cut(Sender<Part>),
     /// Say how many jobs are in flight.
     InFlight(Sender<u64>),
+}
+
+/// Jobs to submit when they are due.
+#[derive(Clone)]
+pub(crate) struct Offer {
+    pub(crate) schedule: Schedule,
+    /// When the schedule starts.
+    pub(crate) started: Instant,
+    /// The number of its first job.
+    pub(crate) first: u64,
+    /// Clients of all threads.
+    pub(crate) clients: u64,
+    /// Jobs that a client may have in flight.
+    pub(crate) in_flight_max: u64,
+}
+
+/// How an open loop ended on a thread.
+#[derive(Default)]
+pub(crate) struct Closed {
+    /// Jobs that were due and not sent, since too many were in flight.
+    pub(crate) unsent: u64,
+    /// Whether jobs were held back for that reason.
+    pub(crate) held: bool,
+    /// The number after that of the last job.
+    pub(crate) end: u64,
+}
+
+/// What a thread has recorded.
+pub(crate) struct Part {
+    pub(crate) latencies: Latencies,
+    /// Processor time of the thread since it started.
+    pub(crate) cpu: Duration,
 }
 
 struct Seat {
@@ -52,10 +89,15 @@ pub(crate) struct Crew {
     /// Where a broken connection is reported; the text says why.
     trouble: Sender<String>,
     seats: Vec<Option<Seat>>,
+    /// The seat of each of all threads' clients that is here.
+    arrive_at: Vec<Option<usize>>,
+    agenda: Option<Agenda>,
+    in_flight_max: u64,
+    alarm: Alarm,
+    /// Seats that have to send what has just been due.
+    unflushed: Vec<usize>,
     tally: Tally,
     scratch: Vec<u8>,
-    /// Nanoseconds spent outside of polling.
-    busy_ns: Arc<AtomicU64>,
 }
 
 impl Crew {
@@ -64,47 +106,134 @@ impl Crew {
         commands: Receiver<Command>,
         run: Arc<Run>,
         trouble: Sender<String>,
-        busy_ns: Arc<AtomicU64>,
-    ) -> Self {
-        let scratch = vec![0; SCRATCH_BYTES];
-        Self { poll, commands, run, trouble, seats: Vec::new(), tally: Tally::new(), scratch, busy_ns }
+    ) -> std::io::Result<Self> {
+        let alarm = Alarm::new(poll.registry())?;
+        Ok(Self {
+            poll,
+            commands,
+            run,
+            trouble,
+            seats: Vec::new(),
+            arrive_at: Vec::new(),
+            agenda: None,
+            in_flight_max: 0,
+            alarm,
+            unflushed: Vec::new(),
+            tally: Tally::new(),
+            scratch: vec![0; SCRATCH_BYTES],
+        })
     }
 
     /// Runs until the other end of the commands is gone.
     pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
         loop {
-            if let Err(error) = self.poll.poll(&mut events, None) {
+            let polled = self.timeout().and_then(|timeout| self.poll.poll(&mut events, timeout));
+            if let Err(error) = polled {
                 if error.kind() == std::io::ErrorKind::Interrupted {
                     continue;
                 }
                 return self.report(format!("poll: {error}"));
             }
-            let started = Instant::now();
             for event in &events {
-                if event.token() == WAKE {
-                    if !self.commanded(started) {
-                        return;
+                // Read for each: a turn with many connections takes long enough to matter.
+                let now = Instant::now();
+                self.send_what_is_due(now);
+                match event.token() {
+                    WAKE => {
+                        if !self.commanded(now) {
+                            return;
+                        }
                     }
-                } else {
-                    self.ready(event.token().0, started);
+                    ALARM => {}
+                    Token(index) => self.ready(index, now),
                 }
             }
+            if self.agenda.is_some() {
+                self.send_what_is_due(Instant::now());
+            }
             self.run.progress.add(&mut self.tally);
-            let busy = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            self.busy_ns.fetch_add(busy, Relaxed);
         }
+    }
+
+    /// How long to poll; the alarm is set to what is due next.
+    fn timeout(&mut self) -> std::io::Result<Option<Duration>> {
+        match self.agenda.as_ref().and_then(Agenda::next) {
+            Some(due) if !self.is_full(&due) => self.alarm.at(due.at),
+            // Answers come before more can be sent.
+            _ => Ok(None),
+        }
+    }
+
+    fn is_full(&self, due: &Due) -> bool {
+        self.seats[due.seat].as_ref().is_some_and(|seat| seat.role.in_flight() >= self.in_flight_max)
+    }
+
+    fn send_what_is_due(&mut self, now: Instant) {
+        while let Some(due) = self.agenda.as_ref().and_then(Agenda::next).filter(|due| due.at <= now) {
+            let full = self.is_full(&due);
+            let agenda = self.agenda.as_mut().expect("it has something due");
+            if full {
+                agenda.hold(now);
+                break;
+            }
+            if agenda.late_by_itself(&due) {
+                self.tally.late(due.at, now);
+            }
+            agenda.advance(&self.arrive_at);
+            let Some(seat) = &mut self.seats[due.seat] else { continue };
+            let output = seat.connection.output();
+            let mut turn = Turn { run: &self.run, tally: &mut self.tally, now, output };
+            seat.role.arrival(&mut turn, due.number, due.at);
+            // Flushing one twice costs nothing.
+            if self.unflushed.last() != Some(&due.seat) {
+                self.unflushed.push(due.seat);
+            }
+        }
+        while let Some(index) = self.unflushed.pop() {
+            let Some(seat) = &mut self.seats[index] else { continue };
+            if let Err(broken) = seat.connection.flush() {
+                self.lose(index, &broken);
+            }
+        }
+    }
+
+    fn offer(&mut self, offer: Offer) {
+        self.in_flight_max = offer.in_flight_max;
+        let Offer { schedule, started, first, clients, .. } = offer;
+        self.agenda = Some(Agenda::new(schedule, started, first, clients, &self.arrive_at));
+    }
+
+    /// Submits no more. Jobs that were due but held back have waited for so long, at least.
+    fn close(&mut self, now: Instant) -> Closed {
+        self.tally.chunk = 0..0;
+        let closed = self.agenda.take().map_or_else(Closed::default, |mut agenda| {
+            let (mut unsent, held) = (0, agenda.was_held());
+            while let Some(due) = agenda.next().filter(|due| due.at <= now) {
+                self.tally.never_sent(due.at, now);
+                unsent += 1;
+                agenda.advance(&self.arrive_at);
+            }
+            Closed { unsent, held, end: agenda.end() }
+        });
+        self.run.progress.add(&mut self.tally);
+        closed
     }
 
     /// Obeys the commands that have come; false when there will be no more.
     fn commanded(&mut self, now: Instant) -> bool {
         loop {
             match self.commands.try_recv() {
-                Ok(Command::Seat(socket, role)) => self.seat(socket, role),
+                Ok(Command::Seat(socket, role, client)) => self.seat(socket, role, client),
+                Ok(Command::Offer(offer)) => self.offer(*offer),
                 Ok(Command::Order(order)) => self.order(now, order),
                 // Whoever asked may have given up waiting.
-                Ok(Command::Collect(answer)) => {
-                    let _ = answer.send(std::mem::replace(&mut self.tally.latency, latency_histogram()));
+                Ok(Command::Close(answer)) => {
+                    let _ = answer.send(self.close(now));
+                }
+                Ok(Command::Cut(answer)) => {
+                    self.run.progress.add(&mut self.tally);
+                    let _ = answer.send(Part { latencies: self.tally.latencies.take(), cpu: thread_cpu() });
                 }
                 Ok(Command::InFlight(answer)) => {
                     let _ = answer.send(self.seats.iter().flatten().map(|seat| seat.role.in_flight()).sum());
@@ -115,12 +244,16 @@ impl Crew {
         }
     }
 
-    fn seat(&mut self, socket: std::net::TcpStream, role: Box<dyn Role>) {
+    fn seat(&mut self, socket: std::net::TcpStream, role: Box<dyn Role>, client: Option<usize>) {
         let mut connection = Connection::new(socket);
         let token = Token(self.seats.len());
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(connection.socket(), token, interest) {
             return self.report(format!("registering a connection: {error}"));
+        }
+        if let Some(client) = client {
+            self.arrive_at.resize(self.arrive_at.len().max(client + 1), None);
+            self.arrive_at[client] = Some(self.seats.len());
         }
         self.seats.push(Some(Seat { connection, role }));
     }
@@ -168,4 +301,12 @@ impl Crew {
         // The scenario may have ended.
         let _ = self.trouble.send(text);
     }
+}
+
+/// Processor time of the calling thread.
+fn thread_cpu() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }

@@ -4,13 +4,16 @@
 //! second run is noticed whichever thread sees it. Jobs that never come back
 //! are found by the fleet when a phase stalls.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{OnceLock, RwLock};
 
 use serde::{Deserialize, Serialize};
 
 const CHUNK_WORDS: usize = 1 << 14;
 const CHUNKS: usize = 1 << 13;
+
+/// Runs whose jobs are remembered; the one seen first is forgotten for another.
+const RUNS_MAX: usize = 16;
 
 /// A set of job numbers that grows as they come.
 struct Marks(Vec<OnceLock<Box<[AtomicU64]>>>);
@@ -20,13 +23,13 @@ impl Marks {
         Self((0..CHUNKS).map(|_| OnceLock::new()).collect())
     }
 
-    /// Marks `number`; false when it was marked before.
-    fn mark(&self, number: u64) -> bool {
-        let word = usize::try_from(number / 64).expect("a job number fits the address space");
-        let chunk = self.0.get(word / CHUNK_WORDS).expect("a run has at most 8 billion jobs");
+    /// Marks `number`; false when it was marked before, nothing when no job has it.
+    fn mark(&self, number: u64) -> Option<bool> {
+        let word = usize::try_from(number / 64).ok()?;
+        let chunk = self.0.get(word / CHUNK_WORDS)?;
         let words = chunk.get_or_init(|| (0..CHUNK_WORDS).map(|_| AtomicU64::new(0)).collect());
         let bit = 1 << (number % 64);
-        words[word % CHUNK_WORDS].fetch_or(bit, Relaxed) & bit == 0
+        Some(words[word % CHUNK_WORDS].fetch_or(bit, Relaxed) & bit == 0)
     }
 }
 
@@ -98,20 +101,41 @@ faults! {
 
 /// The books of one run.
 pub(crate) struct Ledger {
-    ran: Marks,
+    /// By the tag of the run: only workers alone see more than one.
+    ran: RwLock<Vec<(u32, Marks)>>,
     counters: Counters,
 }
 
 impl Ledger {
     pub(crate) fn new() -> Self {
-        Self { ran: Marks::new(), counters: Counters::default() }
+        Self { ran: RwLock::new(Vec::new()), counters: Counters::default() }
     }
 
-    /// A worker got this job. Counts a fault when one has had it before.
-    pub(crate) fn ran(&self, number: u64) {
-        if !self.ran.mark(number) {
-            self.fault(Fault::duplicated, 1);
+    /// A worker got this job of the run with this tag. Counts a fault when one
+    /// has had it before.
+    pub(crate) fn ran(&self, tag: u32, number: u64) {
+        let marked = self.mark(tag, number).unwrap_or_else(|| {
+            let mut ran = self.ran.write().expect("no holder panics");
+            if ran.iter().all(|(run, _)| *run != tag) {
+                if ran.len() == RUNS_MAX {
+                    ran.remove(0);
+                }
+                ran.push((tag, Marks::new()));
+            }
+            drop(ran);
+            self.mark(tag, number).unwrap_or(Some(true))
+        });
+        match marked {
+            Some(true) => {}
+            Some(false) => self.fault(Fault::duplicated, 1),
+            None => self.fault(Fault::damaged, 1),
         }
+    }
+
+    /// Nothing when no job of this run has been seen.
+    fn mark(&self, tag: u32, number: u64) -> Option<Option<bool>> {
+        let ran = self.ran.read().expect("no holder panics");
+        ran.iter().find(|(run, _)| *run == tag).map(|(_, marks)| marks.mark(number))
     }
 }
 
@@ -130,10 +154,13 @@ mod tests {
     fn a_job_that_runs_twice_is_a_fault() {
         let ledger = Ledger::new();
         for number in [0, 63, 64, (CHUNK_WORDS as u64) * 64, 3 * (CHUNK_WORDS as u64) * 64 + 1] {
-            ledger.ran(number);
+            ledger.ran(1, number);
+            ledger.ran(2, number);
         }
         assert!(!ledger.faults().any());
-        ledger.ran(64);
+        ledger.ran(1, 64);
         assert_eq!(ledger.faults(), Faults { duplicated: 1, ..Faults::default() });
+        ledger.ran(1, u64::MAX);
+        assert_eq!(ledger.faults(), Faults { duplicated: 1, damaged: 1, ..Faults::default() });
     }
 }

@@ -4,6 +4,8 @@
 //! A [`fleet`] seats [`role`]s ([`client`], [`worker`]) on its crews' threads and
 //! leads them through phases; all share one [`run`].
 
+mod alarm;
+pub(crate) mod arrivals;
 pub(crate) mod client;
 pub(crate) mod connection;
 mod crew;
@@ -14,4 +16,7 @@ pub(crate) mod plan;
 pub(crate) mod progress;
 pub(crate) mod role;
 pub(crate) mod run;
+pub(crate) mod sample;
+pub(crate) mod stop;
+pub(crate) mod watch;
 pub(crate) mod worker;

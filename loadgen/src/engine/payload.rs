@@ -76,21 +76,27 @@ impl Payloads {
         out.extend_from_slice(self.filling(stamp.number));
     }
 
-    /// Checks every byte of a payload.
+    /// Checks every byte of a payload of this run.
     pub(crate) fn read(&self, payload: &[u8]) -> Result<Stamp, Damage> {
+        let tag = payload.first_chunk::<STAMP_BYTES>().and_then(|stamp| stamp.last_chunk::<4>());
+        if tag.is_some_and(|tag| u32::from_le_bytes(*tag) != self.run) {
+            return Err(Damage::Foreign);
+        }
+        self.read_any(payload).map(|(_, stamp)| stamp)
+    }
+
+    /// Checks every byte of a payload of any run with the same sizes; tells the run's tag.
+    pub(crate) fn read_any(&self, payload: &[u8]) -> Result<(u32, Stamp), Damage> {
         let Some((stamp, filling)) = payload.split_first_chunk::<STAMP_BYTES>() else {
             return Err(Damage::Damaged);
         };
         let number = u64::from_le_bytes(*stamp.first_chunk().expect("a stamp has 16 bytes"));
         let slot = u32::from_le_bytes([stamp[8], stamp[9], stamp[10], stamp[11]]);
         let run = u32::from_le_bytes([stamp[12], stamp[13], stamp[14], stamp[15]]);
-        if run != self.run {
-            return Err(Damage::Foreign);
-        }
         if filling != self.filling(number) {
             return Err(Damage::Damaged);
         }
-        Ok(Stamp { number, slot })
+        Ok((run, Stamp { number, slot }))
     }
 
     fn filling(&self, number: u64) -> &[u8] {
@@ -126,6 +132,8 @@ mod tests {
         let mut bytes = Vec::new();
         Payloads::new(1, Picks::one(STAMP_BYTES)).write(Stamp { number: 5, slot: 0 }, &mut bytes);
         assert_eq!(Payloads::new(2, Picks::one(STAMP_BYTES)).read(&bytes), Err(Damage::Foreign));
+        let any = Payloads::new(2, Picks::one(STAMP_BYTES)).read_any(&bytes);
+        assert_eq!(any, Ok((1, Stamp { number: 5, slot: 0 })));
         assert_eq!(Payloads::new(1, Picks::one(STAMP_BYTES)).read(b"short"), Err(Damage::Damaged));
     }
 }

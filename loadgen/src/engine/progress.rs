@@ -3,6 +3,7 @@
 //! A thread counts into its own [`Tally`] and adds it up once a turn; the one
 //! whose addition reaches the goal reports the moment at which it did.
 
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Instant;
@@ -12,6 +13,8 @@ use hdrhistogram::Histogram;
 /// What can be counted and waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
+    /// A job submitted.
+    Submitted,
     /// JOB_CREATED received.
     Accepted,
     /// WORK_COMPLETE received by a client.
@@ -32,16 +35,87 @@ pub(crate) enum Unit {
 
 const UNITS: usize = Unit::Received as usize + 1;
 
+/// When a job began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Began {
+    /// When it was to be sent; in a closed loop that is when it was.
+    due: Instant,
+    sent: Instant,
+    scheduled: bool,
+}
+
+impl Began {
+    /// A job that was to be sent at `due` and was sent at `sent`.
+    pub(crate) const fn late(due: Instant, sent: Instant) -> Self {
+        Self { due, sent, scheduled: true }
+    }
+}
+
+impl From<Instant> for Began {
+    fn from(sent: Instant) -> Self {
+        Self { due: sent, sent, scheduled: false }
+    }
+}
+
+/// Latencies in nanoseconds.
+pub(crate) struct Latencies {
+    /// From the moment at which a job was to be sent until its end.
+    pub(crate) latency: Histogram<u64>,
+    /// Open loop: from the moment at which it was sent.
+    pub(crate) uncorrected: Histogram<u64>,
+    /// Open loop: from the moment at which it was to be sent until it was, by
+    /// this generator's own fault.
+    pub(crate) lateness: Histogram<u64>,
+}
+
+impl Latencies {
+    pub(crate) fn new() -> Self {
+        Self { latency: latency_histogram(), uncorrected: latency_histogram(), lateness: latency_histogram() }
+    }
+
+    /// Hands over what was recorded, and begins afresh.
+    pub(crate) fn take(&mut self) -> Self {
+        // A new histogram is a large allocation that an empty one does not need.
+        let take = |from: &mut Histogram<u64>| {
+            if from.is_empty() {
+                Histogram::new_with_bounds(1, 2, 0).expect("constant bounds are in order")
+            } else {
+                std::mem::replace(from, latency_histogram())
+            }
+        };
+        Self {
+            latency: take(&mut self.latency),
+            uncorrected: take(&mut self.uncorrected),
+            lateness: take(&mut self.lateness),
+        }
+    }
+
+    /// Adds what another thread, or the same one later, has recorded.
+    pub(crate) fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.latency, &other.latency),
+            (&mut self.uncorrected, &other.uncorrected),
+            (&mut self.lateness, &other.lateness),
+        ];
+        for (all, part) in pairs {
+            if !part.is_empty() {
+                all.add(part).expect("all histograms that are not empty have the same bounds");
+            }
+        }
+    }
+}
+
 /// One thread's counts and latencies.
 pub(crate) struct Tally {
     counts: [u64; UNITS],
-    /// Nanoseconds from a submit to its end.
-    pub(crate) latency: Histogram<u64>,
+    pub(crate) latencies: Latencies,
+    /// Numbers of jobs that this thread may submit.
+    pub(crate) chunk: Range<u64>,
 }
 
 impl Tally {
     pub(crate) fn new() -> Self {
-        Self { counts: [0; UNITS], latency: latency_histogram() }
+        Self { counts: [0; UNITS], latencies: Latencies::new(), chunk: 0..0 }
     }
 
     /// Counts one.
@@ -50,10 +124,27 @@ impl Tally {
     }
 
     /// Records how long a job took.
-    pub(crate) fn took(&mut self, from: Instant, to: Instant) {
-        let ns = u64::try_from(to.saturating_duration_since(from).as_nanos()).unwrap_or(u64::MAX);
-        self.latency.saturating_record(ns);
+    pub(crate) fn took(&mut self, from: impl Into<Began>, to: Instant) {
+        let from = from.into();
+        self.latencies.latency.saturating_record(ns(from.due, to));
+        if from.scheduled {
+            self.latencies.uncorrected.saturating_record(ns(from.sent, to));
+        }
     }
+
+    /// Records how late this thread was to send a job.
+    pub(crate) fn late(&mut self, due: Instant, sent: Instant) {
+        self.latencies.lateness.saturating_record(ns(due, sent));
+    }
+
+    /// Records a job that was due at `due` and was still not sent at `at`.
+    pub(crate) fn never_sent(&mut self, due: Instant, at: Instant) {
+        self.latencies.latency.saturating_record(ns(due, at));
+    }
+}
+
+fn ns(from: Instant, to: Instant) -> u64 {
+    u64::try_from(to.saturating_duration_since(from).as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Three digits from 100 ns to 10 minutes.
@@ -102,15 +193,20 @@ impl Progress {
         self.check();
     }
 
-    /// Adds a thread's counts of one turn.
+    /// Adds a thread's counts of one turn. A count that is nobody's goal costs
+    /// one addition a turn and nothing else.
     pub(crate) fn add(&self, tally: &mut Tally) {
-        for (count, total) in tally.counts.iter_mut().zip(&self.counts) {
+        let mut goal_came_nearer = false;
+        for (unit, count) in tally.counts.iter_mut().enumerate() {
             if *count > 0 {
-                total.fetch_add(*count, SeqCst);
+                self.counts[unit].fetch_add(*count, SeqCst);
                 *count = 0;
+                goal_came_nearer |= unit as u64 == self.goal_unit.load(SeqCst);
             }
         }
-        self.check();
+        if goal_came_nearer {
+            self.check();
+        }
     }
 
     fn check(&self) {
@@ -128,7 +224,29 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn an_answer_is_timed_from_when_its_job_was_due() {
+        let mut tally = Tally::new();
+        let due = Instant::now();
+        let (sent, answered) = (due + Duration::from_millis(30), due + Duration::from_millis(40));
+        tally.took(Began::late(due, sent), answered);
+        tally.took(sent, answered);
+        tally.late(due, sent);
+        tally.never_sent(due, answered);
+        let near = |ns: u64, ms: u64| (ms * 1_000_000).abs_diff(ns) < ms * 1000;
+        let first = tally.latencies.take();
+        assert_eq!((first.latency.len(), first.uncorrected.len(), first.lateness.len()), (3, 1, 1));
+        assert!(near(first.latency.max(), 40) && near(first.latency.min(), 10));
+        assert!(near(first.uncorrected.max(), 10) && near(first.lateness.max(), 30));
+        let mut all = Latencies::new();
+        all.add(&first);
+        all.add(&tally.latencies.take());
+        assert_eq!(all.latency.len(), 3);
+    }
 
     #[test]
     fn the_goal_is_reported_once_and_may_be_met_in_advance() {

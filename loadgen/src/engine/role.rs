@@ -6,7 +6,7 @@ use gearshard::protocol::encode::{encode, encode_head};
 use gearshard::protocol::packet::{Command, Magic, Packet};
 
 use crate::engine::payload::Stamp;
-use crate::engine::progress::Tally;
+use crate::engine::progress::{Tally, Unit};
 use crate::engine::run::Run;
 
 /// What a scenario wants done; every connection gets every order and ignores
@@ -17,6 +17,8 @@ pub(crate) enum Order {
     Submit,
     /// Workers: run jobs.
     Work,
+    /// Workers: finish the jobs at hand and ask for no more.
+    Rest,
     /// Workers: sleep, and run jobs when woken.
     Sleep,
     /// Workers: register all functions this many times, dropping them all in between.
@@ -33,6 +35,12 @@ pub(crate) trait Role: Send {
     fn order(&mut self, turn: &mut Turn<'_>, order: Order);
     /// Handles a packet from the server.
     fn packet(&mut self, turn: &mut Turn<'_>, packet: &Packet<'_>);
+    /// Whether it submits jobs when they are due.
+    fn takes_arrivals(&self) -> bool {
+        false
+    }
+    /// Submits the job `number` that was due at `due`; only for those that take arrivals.
+    fn arrival(&mut self, _turn: &mut Turn<'_>, _number: u64, _due: Instant) {}
     /// Jobs that this side has submitted and not heard the end of.
     fn in_flight(&self) -> u64 {
         0
@@ -45,13 +53,23 @@ pub(crate) struct Turn<'a> {
     pub(crate) run: &'a Run,
     /// This thread's counts.
     pub(crate) tally: &'a mut Tally,
-    /// When the turn began.
+    /// When the connection was found ready.
     pub(crate) now: Instant,
     /// What is to be sent.
     pub(crate) output: &'a mut Vec<u8>,
 }
 
 impl Turn<'_> {
+    /// The number of the next job of a closed loop, if there is one to submit.
+    pub(crate) fn next_job(&mut self) -> Option<u64> {
+        let number = self.tally.chunk.next().or_else(|| {
+            self.tally.chunk = self.run.quota.take();
+            self.tally.chunk.next()
+        })?;
+        self.tally.count(Unit::Submitted);
+        Some(number)
+    }
+
     /// Sends a packet.
     pub(crate) fn send(&mut self, command: Command, args: &[&[u8]], data: &[u8]) {
         encode(self.output, Magic::Request, command, args, data);

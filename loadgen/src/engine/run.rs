@@ -1,5 +1,6 @@
 //! What all threads of a run share.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use crate::engine::ledger::Ledger;
@@ -17,17 +18,37 @@ pub(crate) enum Uniques {
     None,
 }
 
-/// Jobs that may be submitted: numbers are taken one by one up to a limit.
+/// Most numbers that a thread takes at once.
+const CHUNK_MAX: u64 = 64;
+
+/// A thread takes at most this part of what is left.
+const SHARES: u64 = 64;
+
+/// Jobs that may be submitted: numbers are taken up to a limit.
 pub(crate) struct Quota {
     next: AtomicU64,
     end: AtomicU64,
 }
 
 impl Quota {
-    /// Takes the next job's number, if there is one to submit.
-    pub(crate) fn take(&self) -> Option<u64> {
-        let below_end = |next| (next < self.end.load(SeqCst)).then_some(next + 1);
-        self.next.fetch_update(SeqCst, SeqCst, below_end).ok()
+    /// Takes the next jobs' numbers, if there are jobs to submit: few of many,
+    /// so that every thread gets its share of them.
+    pub(crate) fn take(&self) -> Range<u64> {
+        let mut end = 0;
+        let some = |next| {
+            let left = self.end.load(SeqCst).saturating_sub(next);
+            end = next + (left / SHARES).clamp(1, CHUNK_MAX).min(left);
+            (left > 0).then_some(end)
+        };
+        match self.next.fetch_update(SeqCst, SeqCst, some) {
+            Ok(next) => next..end,
+            Err(_) => 0..0,
+        }
+    }
+
+    /// Numbers up to `next` have been used by jobs that no quota was taken for.
+    pub(crate) fn skip_to(&self, next: u64) {
+        self.next.fetch_max(next, SeqCst);
     }
 
     /// Allows `more` jobs, and says how many there are then in all.
@@ -42,8 +63,9 @@ impl Quota {
         self.end.store(0, SeqCst);
     }
 
-    /// How many numbers have been taken.
-    pub(crate) fn taken(&self) -> u64 {
+    /// How many numbers have been given out. Not all of them need be used: how
+    /// many jobs there are is counted by `Unit::Submitted`.
+    pub(crate) fn numbered(&self) -> u64 {
         self.next.load(SeqCst)
     }
 }
@@ -58,6 +80,8 @@ pub(crate) struct Run {
     pub(crate) kinds: Picks<Kind>,
     /// Whether jobs have uniques.
     pub(crate) uniques: Uniques,
+    /// Whether the jobs of other runs are welcome: there are only workers here.
+    pub(crate) any_run: bool,
     /// Which jobs may still be submitted.
     pub(crate) quota: Quota,
     /// What went wrong.
@@ -73,6 +97,7 @@ impl Run {
             functions,
             kinds: Picks::one(Kind::FOREGROUND),
             uniques,
+            any_run: false,
             quota: Quota { next: AtomicU64::new(0), end: AtomicU64::new(0) },
             ledger: Ledger::new(),
             progress: Progress::new(),
@@ -86,11 +111,16 @@ impl Run {
 
     /// The unique of a job: run and number in hexadecimal, or nothing.
     pub(crate) fn unique_of(&self, number: u64) -> Unique {
+        self.unique_in(self.payloads.run(), number)
+    }
+
+    /// The unique of a job of the run with this tag.
+    pub(crate) fn unique_in(&self, tag: u32, number: u64) -> Unique {
         match self.uniques {
             Uniques::None => Unique { bytes: [0; 24], length: 0 },
             Uniques::Each => {
                 let mut bytes = [0; 24];
-                write_hex(u64::from(self.payloads.run()), &mut bytes[..8]);
+                write_hex(u64::from(tag), &mut bytes[..8]);
                 write_hex(number, &mut bytes[8..]);
                 Unique { bytes, length: 24 }
             }
@@ -129,14 +159,39 @@ mod tests {
     #[test]
     fn numbers_are_taken_up_to_the_limit_and_go_on_where_they_stopped() {
         let run = run(Uniques::None);
-        assert_eq!(run.quota.take(), None);
+        assert!(run.quota.take().is_empty());
         assert_eq!(run.quota.allow(2), 2);
-        assert_eq!((run.quota.take(), run.quota.take(), run.quota.take()), (Some(0), Some(1), None));
+        assert_eq!((run.quota.take(), run.quota.take()), (0..1, 1..2));
+        assert!(run.quota.take().is_empty());
         assert_eq!(run.quota.allow(u64::MAX), u64::MAX);
-        assert_eq!(run.quota.take(), Some(2));
+        assert_eq!(run.quota.take(), 2..2 + CHUNK_MAX);
         run.quota.close();
-        assert_eq!(run.quota.take(), None);
-        assert_eq!(run.quota.taken(), 3);
+        assert!(run.quota.take().is_empty());
+        run.quota.skip_to(1000);
+        assert_eq!(run.quota.numbered(), 1000);
+        run.quota.skip_to(10);
+        assert_eq!(run.quota.numbered(), 1000);
+    }
+
+    #[test]
+    fn threads_that_take_at_once_get_every_number_once() {
+        let run = run(Uniques::None);
+        run.quota.allow(100_000);
+        let take_all = || {
+            let mut taken = Vec::new();
+            loop {
+                match run.quota.take() {
+                    some if some.is_empty() => return taken,
+                    some => taken.extend(some),
+                }
+            }
+        };
+        let mut all: Vec<u64> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(take_all)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        all.sort_unstable();
+        assert_eq!(all, (0..100_000).collect::<Vec<_>>());
     }
 
     #[test]

@@ -33,6 +33,10 @@ pub(crate) struct Worker {
     asleep: bool,
     /// Whether it sleeps when there is no job; not while it asks in vain.
     sleeps: bool,
+    /// Whether it is to ask for no more jobs.
+    rests: bool,
+    /// The number after that of the last job, when they are to come in order.
+    in_order_from: Option<u64>,
     /// GRAB_JOBs still to be sent in vain.
     in_vain: u32,
 }
@@ -40,7 +44,23 @@ pub(crate) struct Worker {
 impl Worker {
     /// A worker for the run's functions `functions` that keeps `grabs` GRAB_JOBs unanswered.
     pub(crate) fn new(functions: std::ops::Range<usize>, grab: Grab, grabs: u32) -> Self {
-        Self { functions, grab, grabs, unanswered: 0, asleep: false, sleeps: false, in_vain: 0 }
+        Self {
+            functions,
+            grab,
+            grabs,
+            unanswered: 0,
+            asleep: false,
+            sleeps: false,
+            rests: false,
+            in_order_from: None,
+            in_vain: 0,
+        }
+    }
+
+    /// Jobs must come in the order of their numbers: there is one client, and one such worker.
+    pub(crate) fn in_order(mut self) -> Self {
+        self.in_order_from = Some(0);
+        self
     }
 
     fn grab(&mut self, turn: &mut Turn<'_>) {
@@ -85,14 +105,26 @@ impl Worker {
         unique: Option<&[u8]>,
         data: &[u8],
     ) {
-        match turn.run.payloads.read(data) {
-            Ok(stamp) => {
+        let run = turn.run;
+        let read = if run.any_run {
+            run.payloads.read_any(data)
+        } else {
+            run.payloads.read(data).map(|stamp| (run.payloads.run(), stamp))
+        };
+        match read {
+            Ok((tag, stamp)) => {
                 let as_submitted = function == turn.run.function_of(stamp.number)
-                    && unique.is_none_or(|unique| unique == turn.run.unique_of(stamp.number).as_bytes());
+                    && unique.is_none_or(|unique| unique == turn.run.unique_in(tag, stamp.number).as_bytes());
                 if !as_submitted {
                     turn.run.ledger.fault(Fault::damaged, 1);
                 }
-                turn.run.ledger.ran(stamp.number);
+                turn.run.ledger.ran(tag, stamp.number);
+                if let Some(from) = &mut self.in_order_from {
+                    if stamp.number < *from {
+                        turn.run.ledger.fault(Fault::reordered, 1);
+                    }
+                    *from = stamp.number.saturating_add(1);
+                }
                 turn.tally.count(Unit::Ran);
             }
             Err(Damage::Foreign) => turn.run.ledger.fault(Fault::foreign, 1),
@@ -103,7 +135,9 @@ impl Worker {
         }
         turn.send(Command::WorkComplete, &[handle], data);
         self.unanswered = self.unanswered.saturating_sub(1);
-        self.grab(turn);
+        if !self.rests {
+            self.grab(turn);
+        }
     }
 
     fn missed(&mut self, turn: &mut Turn<'_>) {
@@ -112,7 +146,7 @@ impl Worker {
         if self.in_vain > 0 {
             self.in_vain -= 1;
             self.grab(turn);
-        } else if self.unanswered == 0 && self.sleeps {
+        } else if self.unanswered == 0 && self.sleeps && !self.rests {
             self.sleep(turn);
         }
     }
@@ -122,10 +156,13 @@ impl Role for Worker {
     fn order(&mut self, turn: &mut Turn<'_>, order: Order) {
         match order {
             Order::Work => {
+                self.rests = false;
                 self.sleeps = true;
                 self.grab_up_to(turn, self.grabs);
             }
+            Order::Rest => self.rests = true,
             Order::Sleep => {
+                self.rests = false;
                 self.sleeps = true;
                 self.sleep(turn);
             }
@@ -150,7 +187,7 @@ impl Role for Worker {
             Command::NoJob => self.missed(turn),
             Command::Noop => {
                 turn.tally.count(Unit::Woken);
-                if self.asleep {
+                if self.asleep && !self.rests {
                     self.grab_up_to(turn, self.grabs);
                 }
             }

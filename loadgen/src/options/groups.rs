@@ -8,6 +8,7 @@ use clap::Args;
 use super::values::{address, payload_bytes, positive};
 use crate::engine::fleet::Target;
 use crate::engine::run::Uniques;
+use crate::engine::watch::Show;
 use crate::engine::worker::Grab;
 use crate::process::Process;
 
@@ -26,6 +27,12 @@ pub(crate) struct Common {
     /// Give up when the server says nothing for so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30, help_heading = "Generator")]
     pub(crate) patience: u64,
+    /// Show how it is going on stderr even when that is not a terminal
+    #[arg(long, conflicts_with = "quiet", help_heading = "Generator")]
+    pub(crate) progress: bool,
+    /// Never show how it is going
+    #[arg(long, help_heading = "Generator")]
+    pub(crate) quiet: bool,
     /// Print the report as JSON
     #[arg(long, help_heading = "Generator")]
     pub(crate) json: bool,
@@ -38,6 +45,11 @@ impl Common {
             process: self.server_pid.map(Process),
             threads: self.threads as usize,
             patience: Duration::from_secs(self.patience),
+            show: match (self.progress, self.quiet) {
+                (true, _) => Show::Always,
+                (_, true) => Show::Never,
+                (false, false) => Show::OnTerminal,
+            },
         }
     }
 }

@@ -17,9 +17,6 @@ pub(crate) use latency::{Interval, Latency};
 /// The version of the report's JSON: goes up when a field changes its meaning.
 pub(crate) const FORMAT: u32 = 1;
 
-/// A generator busier than this holds the server back.
-const BUSY_MAX: f64 = 0.9;
-
 /// One part of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Phase {
@@ -103,30 +100,39 @@ impl Report {
     pub(crate) fn phase(&mut self, name: impl Into<String>, outcome: &Outcome) {
         let name = name.into();
         let seconds = outcome.elapsed.max(Duration::from_nanos(1)).as_secs_f64();
-        if outcome.busy > BUSY_MAX && outcome.elapsed > Duration::from_millis(500) {
-            let busy = outcome.busy * 100.0;
-            self.warnings.push(format!(
-                "{name}: the generator was busy {busy:.0} % of the time; give it more --threads, or believe only the server's processor time"
-            ));
+        if let Some(limit) = outcome.limit() {
+            self.warnings.push(format!("{name}: {limit}"));
         }
         self.phases.push(Phase {
             name,
             jobs: outcome.jobs,
             seconds,
             jobs_per_second: outcome.jobs as f64 / seconds,
-            offered_per_second: None,
+            offered_per_second: outcome.offered_per_second,
             latency: Latency::of(&outcome.latency),
-            uncorrected: None,
+            uncorrected: outcome.uncorrected.as_ref().and_then(Latency::of),
             server: outcome.server,
             generator: outcome.generator,
             generator_busy: outcome.busy,
-            intervals: Vec::new(),
+            intervals: outcome
+                .intervals
+                .iter()
+                .map(|piece| {
+                    let (start, length) = (piece.start.as_secs_f64(), piece.length.as_secs_f64());
+                    Interval::of(start, length, piece.jobs, &piece.latency)
+                })
+                .collect(),
         });
     }
 
     /// Adds a figure.
     pub(crate) fn figure(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {
         self.figures.push(Figure { name: name.into(), value, unit: unit.to_owned() });
+    }
+
+    /// Adds what makes the figures worth less.
+    pub(crate) fn warn(&mut self, text: String) {
+        self.warnings.push(text);
     }
 
     /// Adds what went wrong.

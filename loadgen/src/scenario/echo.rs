@@ -67,7 +67,7 @@ impl Pinger {
 
     fn ask_what_may_be(&mut self, turn: &mut Turn<'_>) {
         while self.asked.len() + self.passed_over.len() < self.in_flight {
-            let Some(number) = turn.run.quota.take() else { return };
+            let Some(number) = turn.next_job() else { return };
             turn.send_payload(Command::EchoReq, &[], Stamp { number, slot: 0 });
             self.asked.push_back((number, turn.now));
         }
@@ -113,12 +113,7 @@ impl Role for Pinger {
     fn packet(&mut self, turn: &mut Turn<'_>, packet: &Packet<'_>) {
         match packet.command {
             Command::EchoRes => self.answered(turn, packet.data),
-            Command::Error => {
-                turn.run.ledger.fault(Fault::refused, 1);
-                if self.asked.pop_front().is_some() {
-                    self.done(turn);
-                }
-            }
+            Command::Error => turn.run.ledger.fault(Fault::refused, 1),
             _ => turn.run.ledger.fault(Fault::unexpected, 1),
         }
     }

@@ -1,18 +1,18 @@
-//! Foreground jobs, closed loop.
+//! Foreground jobs.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 
+use super::length::Length;
+use super::load::{Open, Side, Woken, fifo_can_be_checked, serve};
 use super::{booked, one_function};
 use crate::abort::Abort;
 use crate::engine::client::{Client, Mode};
-use crate::engine::fleet::{Extent, Fleet, Target};
+use crate::engine::fleet::{Fleet, Target};
 use crate::engine::progress::Unit;
 use crate::engine::role::Order;
 use crate::engine::worker::Worker;
-use crate::options::values::{count, seconds};
 use crate::options::{Clients, Common, Jobs, Workers};
 use crate::report::Report;
 
@@ -30,46 +30,44 @@ pub(crate) struct Fg {
     /// More workers of the same function that only sleep, and work when woken
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Clients and workers")]
     pub(crate) sleepers: u32,
-    /// Jobs to measure; the default is to measure for --duration
-    #[arg(long, value_name = "N", value_parser = count, conflicts_with = "duration", help_heading = "Extent")]
-    pub(crate) count: Option<u64>,
-    /// Seconds to measure
-    #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = seconds, help_heading = "Extent")]
-    pub(crate) duration: f64,
-    /// Seconds before the measurement, not counted
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds, help_heading = "Extent")]
-    pub(crate) warmup: f64,
-}
-
-impl Fg {
-    pub(crate) fn extent(&self) -> Extent {
-        self.count.map_or_else(|| Extent::Time(Duration::from_secs_f64(self.duration)), Extent::Jobs)
-    }
+    /// Which side runs here; the other may run on another host
+    #[arg(long, value_enum, default_value = "both", help_heading = "Clients and workers")]
+    pub(crate) side: Side,
+    /// Check that jobs run in the order of their submission; needs one client and one worker
+    #[arg(long, help_heading = "Clients and workers")]
+    pub(crate) fifo: bool,
+    #[command(flatten)]
+    pub(crate) open: Open,
+    #[command(flatten)]
+    pub(crate) length: Length,
 }
 
 pub(super) fn run(options: &Fg, target: Target, report: &mut Report) -> Result<(), Abort> {
-    let run = one_function(&options.jobs);
+    let workers = options.sleepers + options.workers.workers;
+    if options.fifo {
+        fifo_can_be_checked(options.clients.clients, workers, options.side)?;
+    }
+    let run = options.side.run(one_function(&options.jobs));
     booked(&run, report, |report| {
         let mut fleet = Fleet::start(Arc::clone(&run), target)?;
-        for _ in 0..options.sleepers + options.workers.workers {
-            fleet.seat(Worker::new(0..1, options.workers.grab, options.workers.grabs))?;
+        for _ in 0..if options.side.works() { workers } else { 0 } {
+            let worker = Worker::new(0..1, options.workers.grab, options.workers.grabs);
+            fleet.seat(if options.fifo { worker.in_order() } else { worker })?;
         }
-        for _ in 0..options.clients.clients {
+        for _ in 0..if options.side.submits() { options.clients.clients } else { 0 } {
             fleet.seat(Client::new(Mode::Foreground, options.clients.inflight))?;
         }
         fleet.settle(Order::Register(1))?;
-        fleet.settle(Order::Work)?;
-
-        if options.warmup > 0.0 {
-            let warmup = Extent::Time(Duration::from_secs_f64(options.warmup));
-            fleet.submit(warmup, Unit::Answered, &[])?;
+        if options.side == Side::Worker {
+            return serve(&mut fleet, report, options.length.extent());
         }
-        let woken = run.progress.total(Unit::Woken);
-        let outcome = fleet.submit(options.extent(), Unit::Answered, &[])?;
-        let woken = run.progress.total(Unit::Woken) - woken;
-        report.phase("foreground", &outcome);
-        #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
-        report.figure("NOOPs", woken as f64 / outcome.jobs.max(1) as f64, "a job");
+        fleet.settle(Order::Work)?;
+        options.open.warm_up(&mut fleet, Unit::Answered, &options.length)?;
+        let woken = Woken::count(&run, Unit::Answered);
+        options.open.measure(&mut fleet, report, "foreground", Unit::Answered, &options.length)?;
+        if options.side.works() {
+            woken.report(&run, Unit::Answered, report);
+        }
         Ok(())
     })
 }

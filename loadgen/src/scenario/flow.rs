@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::length::Length;
+use super::load::{Open, Woken};
 use super::{booked, one_function};
 use crate::abort::Abort;
 use crate::engine::client::{Client, Mode};
@@ -27,6 +28,8 @@ pub(crate) struct Flow {
     #[command(flatten)]
     pub(crate) workers: Workers,
     #[command(flatten)]
+    pub(crate) open: Open,
+    #[command(flatten)]
     pub(crate) length: Length,
 }
 
@@ -42,17 +45,12 @@ pub(super) fn run(options: &Flow, target: Target, report: &mut Report) -> Result
         }
         fleet.settle(Order::Register(1))?;
         fleet.settle(Order::Work)?;
-        if let Some(warmup) = options.length.warmup() {
-            fleet.submit(warmup, Unit::Ran, &[])?;
-        }
+        options.open.warm_up(&mut fleet, Unit::Ran, &options.length)?;
         // The clients may be faster than the workers: what is queued when the
         // time is up is drained, and the draining is part of the phase.
-        let woken = run.progress.total(Unit::Woken);
-        let outcome = fleet.submit(options.length.extent(), Unit::Ran, &[])?;
-        let woken = run.progress.total(Unit::Woken) - woken;
-        report.phase("flow", &outcome);
-        #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
-        report.figure("NOOPs", woken as f64 / outcome.jobs.max(1) as f64, "a job");
+        let woken = Woken::count(&run, Unit::Ran);
+        options.open.measure(&mut fleet, report, "flow", Unit::Ran, &options.length)?;
+        woken.report(&run, Unit::Ran, report);
         Ok(())
     })
 }

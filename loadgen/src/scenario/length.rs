@@ -7,13 +7,16 @@ use clap::Args;
 use crate::engine::fleet::Extent;
 use crate::options::values::{count, seconds};
 
+/// Longer than anybody waits.
+const ENDLESS: Duration = Duration::from_secs(1_000_000_000);
+
 /// How much is measured.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Length {
     /// How many to measure; the default is to measure for --duration
     #[arg(long, value_name = "N", value_parser = count, conflicts_with = "duration", help_heading = "Extent")]
     pub(crate) count: Option<u64>,
-    /// Seconds to measure
+    /// Seconds to measure; 0 measures until it is interrupted
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = seconds, help_heading = "Extent")]
     pub(crate) duration: f64,
     /// Seconds before the measurement, not counted
@@ -24,7 +27,13 @@ pub(crate) struct Length {
 impl Length {
     /// What is measured.
     pub(crate) fn extent(&self) -> Extent {
-        self.count.map_or_else(|| Extent::Time(Duration::from_secs_f64(self.duration)), Extent::Jobs)
+        let seconds = if self.is_endless() { ENDLESS } else { Duration::from_secs_f64(self.duration) };
+        self.count.map_or(Extent::Time(seconds), Extent::Jobs)
+    }
+
+    /// Whether only an interrupt ends it.
+    pub(crate) fn is_endless(&self) -> bool {
+        self.count.is_none() && self.duration <= 0.0
     }
 
     /// What goes before, if anything does.

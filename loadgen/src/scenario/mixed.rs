@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::length::Length;
+use super::load::Open;
 use super::{all_run, booked, new_run};
 use crate::abort::Abort;
 use crate::engine::client::{Client, Mode};
@@ -48,6 +49,8 @@ pub(crate) struct Mixed {
     #[command(flatten)]
     pub(crate) workers: Workers,
     #[command(flatten)]
+    pub(crate) open: Open,
+    #[command(flatten)]
     pub(crate) length: Length,
 }
 
@@ -86,11 +89,9 @@ pub(super) fn run(options: &Mixed, target: Target, report: &mut Report) -> Resul
         fleet.settle(Order::Register(1))?;
         fleet.settle(Order::Work)?;
         let patience = Duration::from_secs(options.common.patience);
-        if let Some(warmup) = options.length.warmup() {
-            fleet.submit(warmup, Unit::Done, &[])?;
-            all_run(&run, patience)?;
-        }
-        report.phase("mixed", &fleet.submit(options.length.extent(), Unit::Done, &[])?);
+        options.open.warm_up(&mut fleet, Unit::Done, &options.length)?;
+        all_run(&run, patience)?;
+        options.open.measure(&mut fleet, report, "mixed", Unit::Done, &options.length)?;
         // Nobody waits for background jobs, but none may be missing.
         all_run(&run, patience)
     })

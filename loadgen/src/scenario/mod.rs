@@ -1,18 +1,16 @@
 //! The scenarios: which clients and workers there are, and what they go through.
 
 pub(crate) mod bg;
-pub(crate) mod big;
-pub(crate) mod connect;
 pub(crate) mod depth;
 pub(crate) mod echo;
 pub(crate) mod fg;
 pub(crate) mod flow;
 pub(crate) mod functions;
 mod length;
+pub(crate) mod load;
 pub(crate) mod mixed;
 pub(crate) mod prio;
 pub(crate) mod sleepers;
-pub(crate) mod unique;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -24,6 +22,7 @@ use crate::engine::payload::Payloads;
 use crate::engine::plan::Picks;
 use crate::engine::progress::Unit;
 use crate::engine::run::{Run, Uniques};
+use crate::engine::stop;
 use crate::options::{Jobs, Options, Scenario};
 use crate::report::Report;
 
@@ -40,6 +39,7 @@ pub(crate) fn run(options: &Options) -> Result<Report, Abort> {
     if let Some(process) = target.process {
         process.usage().map_err(|error| Abort(format!("cannot read what --server-pid uses: {error}")))?;
     }
+    stop::listen()?;
     // A fleet too large for the limit fails to connect, and says so.
     let _ = rlimit::increase_nofile_limit(rlimit::INFINITY);
     crate::engine::connection::connect(target.server)
@@ -56,9 +56,6 @@ pub(crate) fn run(options: &Options) -> Result<Report, Abort> {
         Scenario::Flow(flow) => flow::run(flow, target, &mut report),
         Scenario::Prio(prio) => prio::run(prio, target, &mut report),
         Scenario::Mixed(mixed) => mixed::run(mixed, target, &mut report),
-        Scenario::Unique(unique) => unique::run(unique, target, &mut report),
-        Scenario::Big(big) => big::run(big, target, &mut report),
-        Scenario::Connect(connect) => connect::run(connect, target, &mut report),
     };
     if let Err(abort) = outcome {
         report.abort(abort);
@@ -91,7 +88,7 @@ fn new_run(sizes: Picks<usize>, functions: Picks<Vec<u8>>, uniques: Uniques) -> 
 fn all_run(run: &Run, patience: Duration) -> Result<(), Abort> {
     let mut last = (Instant::now(), run.progress.total(Unit::Received));
     loop {
-        let missing = run.quota.taken().saturating_sub(run.progress.total(Unit::Ran));
+        let missing = run.progress.total(Unit::Submitted).saturating_sub(run.progress.total(Unit::Ran));
         if missing == 0 {
             return Ok(());
         }
@@ -131,12 +128,4 @@ fn booked<T>(
     let outcome = steps(report);
     report.faults(&run.ledger.faults());
     outcome
-}
-
-/// How often a second something is to happen.
-fn per_second(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(rate) if (1e-3..=1e7).contains(&rate) => Ok(rate),
-        _ => Err("is not a number from 0.001 to 10,000,000".to_owned()),
-    }
 }

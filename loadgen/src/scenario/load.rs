@@ -1,0 +1,185 @@
+//! The measured part of a scenario, in a closed loop or an open one.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::length::Length;
+use crate::abort::Abort;
+use crate::engine::arrivals::{Arrivals, Rate, Slope};
+use crate::engine::fleet::{Extent, Fleet, Offered, Outcome};
+use crate::engine::progress::Unit;
+use crate::engine::run::Run;
+use crate::engine::stop;
+use crate::options::values::count;
+use crate::report::Report;
+
+/// A generator this late to send, at the 99th percentile, tells of itself.
+const LATENESS_MAX: Duration = Duration::from_millis(1);
+
+/// An open loop, if one is wanted.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Open {
+    /// Submit so many jobs a second over all clients, whatever the server does, and count
+    /// latency from when each was to be sent: 5000, a ramp 1000..20000, a ramp in steps
+    /// 1000..20000/5, or several with commas between; each is a phase, and they share the
+    /// extent equally. Without it clients keep --inflight jobs unanswered
+    #[arg(long, value_name = "JOBS/S", help_heading = "Open loop")]
+    pub(crate) rate: Option<Rate>,
+    /// How the times between jobs are spread
+    #[arg(long, value_enum, default_value = "constant", requires = "rate", help_heading = "Open loop")]
+    pub(crate) arrivals: Arrivals,
+    /// Where chance begins; the same number gives the same times
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "rate", help_heading = "Open loop")]
+    pub(crate) seed: u64,
+    /// Most jobs unanswered over all clients; more than that wait, and count as waiting
+    #[arg(long, value_name = "N", default_value = "100000", value_parser = count, requires = "rate", help_heading = "Open loop")]
+    pub(crate) max_inflight: u64,
+}
+
+impl Open {
+    /// Measures and reports phases called `name`: `unit` is counted once for every
+    /// job submitted.
+    pub(super) fn measure(
+        &self,
+        fleet: &mut Fleet,
+        report: &mut Report,
+        name: &str,
+        unit: Unit,
+        length: &Length,
+    ) -> Result<(), Abort> {
+        let Some(rate) = &self.rate else {
+            let outcome = fleet.submit(length.extent(), unit, &[])?;
+            report.phase(name, &outcome);
+            return Ok(());
+        };
+        if length.is_endless()
+            && (rate.0.len() > 1 || rate.0.iter().any(|slope| slope.from < slope.to || slope.to < slope.from))
+        {
+            return Err(Abort(
+                "a --rate that changes needs a --duration or --count that it changes over".to_owned(),
+            ));
+        }
+        for schedule in rate.schedules(length.extent(), self.arrivals, self.seed) {
+            if stop::requested() {
+                break;
+            }
+            let name = format!("{name} at {}", schedule.slope());
+            let outcome = fleet.open(&Offered { schedule, in_flight_max: self.max_inflight.max(1) }, unit)?;
+            report.phase(name.as_str(), &outcome);
+            self.report_lateness(report, &name, &outcome);
+        }
+        Ok(())
+    }
+
+    /// Goes before the measurement: an open loop at the rate that it starts with.
+    pub(super) fn warm_up(&self, fleet: &mut Fleet, unit: Unit, length: &Length) -> Result<(), Abort> {
+        let Some(warmup) = length.warmup() else { return Ok(()) };
+        let first = self.rate.as_ref().and_then(|rate| rate.0.first());
+        let Some(&Slope { from, to }) = first else {
+            fleet.submit(warmup, unit, &[])?;
+            return Ok(());
+        };
+        let rate = if from > 0.0 { from } else { f64::midpoint(from, to) };
+        let steady = Rate(vec![Slope { from: rate, to: rate }]);
+        for schedule in steady.schedules(warmup, self.arrivals, self.seed) {
+            fleet.open(&Offered { schedule, in_flight_max: self.max_inflight.max(1) }, unit)?;
+        }
+        Ok(())
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "figures for people")]
+    fn report_lateness(&self, report: &mut Report, name: &str, outcome: &Outcome) {
+        if let Some(lateness) = outcome.lateness.as_ref().filter(|lateness| !lateness.is_empty()) {
+            let p99 = lateness.value_at_quantile(0.99);
+            report.figure(format!("{name}: sent late by the generator itself, p99"), p99 as f64 / 1e3, "us");
+            if u128::from(p99) > LATENESS_MAX.as_nanos() {
+                report.warn(format!(
+                    "{name}: the generator itself was {:.1} ms late to send, at the 99th percentile, which is part of the latency; give it more --threads, a processor of its own, or a lower --rate",
+                    p99 as f64 / 1e6
+                ));
+            }
+        }
+        if outcome.held {
+            let mut text = format!(
+                "{name}: the server did not keep up: {} jobs were in flight (--max-inflight), and later ones had to wait",
+                self.max_inflight
+            );
+            if outcome.unsent > 0 {
+                let unsent = outcome.unsent;
+                // Writing to a string does not fail.
+                let _ = write!(
+                    text,
+                    "; {unsent} were still not sent at the end, and count in the latency with the time they had waited until then"
+                );
+            }
+            report.warn(text);
+        }
+    }
+}
+
+/// Which sides of a scenario run here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Side {
+    /// Clients and workers.
+    Both,
+    /// Clients; the workers run elsewhere.
+    Client,
+    /// Workers, for clients elsewhere: checks and answers the jobs of any run of the same --size and --unique.
+    Worker,
+}
+
+impl Side {
+    pub(super) const fn submits(self) -> bool {
+        matches!(self, Self::Both | Self::Client)
+    }
+
+    pub(super) const fn works(self) -> bool {
+        matches!(self, Self::Both | Self::Worker)
+    }
+
+    /// A run for this side; workers alone take the jobs of any.
+    pub(super) fn run(self, mut run: Arc<Run>) -> Arc<Run> {
+        if self == Self::Worker {
+            Arc::get_mut(&mut run).expect("nobody else has it yet").any_run = true;
+        }
+        run
+    }
+}
+
+/// Refuses to check an order that nobody promises.
+pub(super) fn fifo_can_be_checked(clients: u32, workers: u32, side: Side) -> Result<(), Abort> {
+    if clients != 1 || workers != 1 || side != Side::Both {
+        let why = "jobs are in order for one client and one worker only; --fifo needs --clients 1 --workers 1 and both sides";
+        return Err(Abort(why.to_owned()));
+    }
+    Ok(())
+}
+
+/// NOOPs up to a moment, and jobs.
+pub(super) struct Woken {
+    noops: u64,
+    jobs: u64,
+}
+
+impl Woken {
+    pub(super) fn count(run: &Run, unit: Unit) -> Self {
+        Self { noops: run.progress.total(Unit::Woken), jobs: run.progress.total(unit) }
+    }
+
+    /// Adds how many there have been for each job since then.
+    #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
+    pub(super) fn report(self, run: &Run, unit: Unit, report: &mut Report) {
+        let now = Self::count(run, unit);
+        let jobs = (now.jobs - self.jobs).max(1);
+        report.figure("NOOPs", (now.noops - self.noops) as f64 / jobs as f64, "a job");
+    }
+}
+
+/// Lets the workers of a fleet that has no clients run what comes.
+pub(super) fn serve(fleet: &mut Fleet, report: &mut Report, extent: Extent) -> Result<(), Abort> {
+    report.phase("work", &fleet.serve(extent)?);
+    Ok(())
+}
