@@ -10,12 +10,12 @@
 mod support;
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
+use support::loadgen::loadgen;
 use support::{Kind, Process, Server};
 
 /// Sleeping workers.
@@ -41,21 +41,6 @@ const RUN_LIMIT: Duration = Duration::from_secs(900);
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The load generator, built like the server under test and beside it.
-fn loadgen() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let directory = Path::new(env!("CARGO_BIN_EXE_gearshard")).parent().unwrap();
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "-p", "gearshard-loadgen"]);
-        cargo.arg("--target-dir").arg(directory.parent().unwrap());
-        let profile = directory.file_name().unwrap().to_str().unwrap();
-        cargo.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
-        assert!(cargo.status().unwrap().success(), "the load generator does not build");
-        directory.join("gearshard-loadgen")
-    })
 }
 
 /// What the generator reports of one run.
@@ -133,7 +118,7 @@ fn assert_ratio(what: &str, first: Report, again: &dyn Fn() -> Report, ratio: im
 fn a_job_wakes_few_of_five_thousand_sleepers() {
     let _alone = alone();
     let sleepers = SLEEPERS.to_string();
-    let scenario = ["sleepers", "--sleepers", &sleepers, "--count=5"];
+    let scenario = ["sleepers", "--sleepers", &sleepers, "--count=5", "--duration=0"];
     let ours = Report::of("gearshard", Kind::Gearshard, &[DESCRIPTORS], &scenario);
     let stock = Report::of("gearmand", Kind::Gearmand, &[DESCRIPTORS], &scenario);
     let best = Report::of("gearmand --worker-wakeup=1", Kind::Gearmand, &[DESCRIPTORS, "-w", "1"], &scenario);

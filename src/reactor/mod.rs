@@ -15,7 +15,6 @@ pub(crate) mod bus;
 mod connection;
 pub(crate) mod event_loop;
 pub(crate) mod gauges;
-mod linger;
 mod rim;
 pub(crate) mod socket;
 mod spares;

@@ -9,8 +9,10 @@
 #![allow(unreachable_pub, reason = "a test file is a crate of its own and exports nothing")]
 
 pub mod connection;
+pub mod loadgen;
 pub mod peers;
 pub mod process;
+pub mod proxy;
 pub mod server;
 
 #[allow(unused_imports, reason = "each test file uses the part that it needs")]

@@ -10,6 +10,8 @@ pub(crate) use self::groups::{Clients, Common, Jobs, Workers};
 use crate::compare::Compare;
 use crate::relay::Relay;
 use crate::scenario::bg::Bg;
+use crate::scenario::big::Big;
+use crate::scenario::connect::Connect;
 use crate::scenario::depth::Depth;
 use crate::scenario::echo::Echo;
 use crate::scenario::fg::Fg;
@@ -18,6 +20,7 @@ use crate::scenario::functions::Functions;
 use crate::scenario::mixed::Mixed;
 use crate::scenario::prio::Prio;
 use crate::scenario::sleepers::Sleepers;
+use crate::scenario::unique::Unique;
 
 /// Load generator for any Gearman server: every reply is checked, and lost,
 /// duplicated or damaged jobs fail the run.
@@ -57,18 +60,24 @@ pub(crate) enum Scenario {
     Bg(Bg),
     /// Background jobs: submitted and drained at the same time, counted when they run
     Flow(Flow),
+    /// A storm of connections: time to connect and get a first answer
+    Connect(Connect),
     /// ECHO_REQ round trips: what is left of the server when it has no jobs to handle
     Echo(Echo),
-    /// Enqueue from 1,000 to 1,000,000 jobs: cost per decade, memory a job, drain, memory after
+    /// Enqueue ever more jobs, 1,000 to 10 million if you like: cost per decade, memory a job, drain, memory after
     Depth(Depth),
-    /// Many sleeping workers and single background jobs: who is woken, how soon it is acknowledged
+    /// Many sleeping workers: who is woken for a job, and what they cost those that work
     Sleepers(Sleepers),
-    /// Workers with many functions beside workers with few: cost of registering and grabbing
+    /// Many functions: workers with many beside workers with few, or 1 to 100,000 in all with --spread
     Functions(Functions),
     /// High, normal and low jobs drained by one worker: the order is checked, the cost compared with no priorities
     Prio(Prio),
     /// Jobs of all kinds, sizes and functions, by weight
     Mixed(Mixed),
+    /// Many submits of the same uniques: one run must answer them all, foreground and background
+    Unique(Unique),
+    /// Large payloads: bytes a second, and the server's memory against the bytes in flight
+    Big(Big),
 }
 
 impl Scenario {
@@ -84,6 +93,9 @@ impl Scenario {
             Self::Flow(_) => "flow",
             Self::Prio(_) => "prio",
             Self::Mixed(_) => "mixed",
+            Self::Unique(_) => "unique",
+            Self::Big(_) => "big",
+            Self::Connect(_) => "connect",
         }
     }
 }
@@ -106,6 +118,9 @@ impl Options {
             Scenario::Flow(flow) => &flow.common,
             Scenario::Prio(prio) => &prio.common,
             Scenario::Mixed(mixed) => &mixed.common,
+            Scenario::Unique(unique) => &unique.common,
+            Scenario::Big(big) => &big.common,
+            Scenario::Connect(connect) => &connect.common,
         }
     }
 }

@@ -17,14 +17,21 @@ pub(crate) fn positive(text: &str) -> Result<u32, String> {
     }
 }
 
-/// A number, with `_` or `,` anywhere and `k` or `m` behind it.
+/// A number, with `_` or `,` anywhere and behind it `k`, `m` or `g` for
+/// thousands, or `ki`, `mi` or `gi` for powers of 1024.
 pub(crate) fn count(text: &str) -> Result<u64, String> {
     let plain: String = text.chars().filter(|letter| !matches!(letter, '_' | ',')).collect();
-    let (digits, factor) = match plain.to_ascii_lowercase() {
-        text if text.ends_with('k') => (text[..text.len() - 1].to_owned(), 1_000),
-        text if text.ends_with('m') => (text[..text.len() - 1].to_owned(), 1_000_000),
-        text => (text, 1),
-    };
+    let plain = plain.to_ascii_lowercase();
+    let units: [(&str, u64); 6] = [
+        ("ki", 1 << 10),
+        ("mi", 1 << 20),
+        ("gi", 1 << 30),
+        ("k", 1_000),
+        ("m", 1_000_000),
+        ("g", 1_000_000_000),
+    ];
+    let with_unit = |(unit, factor)| Some((plain.strip_suffix(unit)?, factor));
+    let (digits, factor) = units.into_iter().find_map(with_unit).unwrap_or((&plain, 1));
     let number: u64 = digits.parse().map_err(|_| "is not a number".to_owned())?;
     number.checked_mul(factor).ok_or_else(|| "is too large".to_owned())
 }
@@ -54,6 +61,7 @@ mod tests {
         assert_eq!(count("1,000"), Ok(1000));
         assert_eq!(count("300k"), Ok(300_000));
         assert_eq!(count("1M"), Ok(1_000_000));
+        assert_eq!((count("64Mi"), count("2ki"), count("1g")), (Ok(64 << 20), Ok(2048), Ok(1_000_000_000)));
         assert!(count("many").is_err() && count("99999999999999999m").is_err());
         assert!(positive("0").is_err() && payload_bytes("15").is_err() && seconds("-1").is_err());
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::{booked, one_function};
+use super::{booked, compare, one_function};
 use crate::abort::Abort;
 use crate::engine::client::{Client, Mode};
 use crate::engine::fleet::{Extent, Fleet, Target};
@@ -49,18 +49,24 @@ pub(super) fn run(options: &Depth, target: Target, report: &mut Report) -> Resul
         let rss_empty = fleet.rss_at_rest()?;
 
         let mut queued = options.from;
-        report
-            .phase(format!("enqueue to {queued}"), &fleet.submit(Extent::Jobs(queued), Unit::Accepted, &[])?);
+        let mut decades = vec![(queued, fleet.submit(Extent::Jobs(queued), Unit::Accepted, &[])?)];
         while queued < options.to {
             let next = queued.saturating_mul(10).min(options.to);
             let outcome = fleet.submit(Extent::Jobs(next - queued), Unit::Accepted, &[])?;
-            report.phase(format!("enqueue to {next}"), &outcome);
+            decades.push((next, outcome));
             queued = next;
+        }
+        for (depth, outcome) in &decades {
+            report.phase(format!("enqueue to {depth}"), outcome);
         }
         let rss_full = fleet.rss_at_rest()?;
         report.phase("drain", &fleet.until(Unit::Ran, queued, &[Order::Work])?);
         let rss_drained = fleet.rss_at_rest()?;
 
+        // The jobs before the first decade find a server that is not warm yet.
+        if let [_, (near, shallow), .., (far, deep)] = decades.as_slice() {
+            compare(report, &format!("enqueue to {far} / to {near}"), deep, shallow);
+        }
         if let (Some(empty), Some(full), Some(drained)) = (rss_empty, rss_full, rss_drained) {
             let (empty, full, drained) = (empty as f64, full as f64, drained as f64);
             let growth = (full - empty).max(1.0);

@@ -113,7 +113,12 @@ impl Role for Pinger {
     fn packet(&mut self, turn: &mut Turn<'_>, packet: &Packet<'_>) {
         match packet.command {
             Command::EchoRes => self.answered(turn, packet.data),
-            Command::Error => turn.run.ledger.fault(Fault::refused, 1),
+            Command::Error => {
+                turn.run.ledger.fault(Fault::refused, 1);
+                if self.asked.pop_front().is_some() {
+                    self.done(turn);
+                }
+            }
             _ => turn.run.ledger.fault(Fault::unexpected, 1),
         }
     }

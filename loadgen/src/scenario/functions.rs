@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::{booked, with_functions};
+use super::{booked, compare, with_functions};
 use crate::abort::Abort;
 use crate::engine::client::{Client, Mode};
 use crate::engine::fleet::{Extent, Fleet, Outcome, Target};
@@ -34,6 +34,12 @@ pub(crate) struct Functions {
     /// The same workers with so few functions, the same for all, to compare with
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = positive, help_heading = "Extent")]
     pub(crate) beside: u32,
+    /// Instead of that only compare so many functions in all, jobs and workers staying the same
+    #[arg(long, value_name = "N,...", value_delimiter = ',', num_args = 0..=1, default_missing_value = "1,10,100,1000,10000,100000", value_parser = positive, help_heading = "Extent")]
+    pub(crate) spread: Option<Vec<u32>>,
+    /// Workers of --spread, which share the functions between them
+    #[arg(long, value_name = "M", default_value_t = 16, value_parser = positive, requires = "spread", help_heading = "Clients and workers")]
+    pub(crate) workers: u32,
     /// Operations of each kind
     #[arg(long, value_name = "N", default_value = "100000", value_parser = count, help_heading = "Extent")]
     pub(crate) count: u64,
@@ -55,6 +61,54 @@ struct Costs {
 }
 
 pub(super) fn run(options: &Functions, target: Target, report: &mut Report) -> Result<(), Abort> {
+    match &options.spread {
+        Some(counts) => spread(options, counts, target, report),
+        None => beside(options, target, report),
+    }
+}
+
+/// The same jobs and workers with one number of functions after the other.
+fn spread(options: &Functions, counts: &[u32], target: Target, report: &mut Report) -> Result<(), Abort> {
+    let mut fewest: Option<(u32, Outcome, Outcome)> = None;
+    for &total in counts {
+        let name = |index| format!("{}-spread-{total}-{index}", options.jobs.function).into_bytes();
+        let run = with_functions(&options.jobs, (0..total).map(name).collect());
+        let (enqueue, drain) = booked(&run, report, |_| {
+            let mut fleet = Fleet::start(Arc::clone(&run), target)?;
+            for worker in 0..options.workers {
+                fleet.seat(Worker::new(share_of(worker, options.workers, total), Grab::Uniq, 1))?;
+            }
+            for _ in 0..options.clients.clients {
+                fleet.seat(Client::new(Mode::Background, options.clients.inflight))?;
+            }
+            fleet.settle(Order::Register(1))?;
+            let enqueue = fleet.submit(Extent::Jobs(options.count), Unit::Accepted, &[])?;
+            Ok((enqueue, fleet.until(Unit::Ran, options.count, &[Order::Work])?))
+        })?;
+        report.phase(format!("enqueue, {total} functions"), &enqueue);
+        report.phase(format!("drain, {total} functions"), &drain);
+        if let Some((few, few_enqueue, few_drain)) = &fewest {
+            compare(report, &format!("enqueue: {total} functions / {few}"), &enqueue, few_enqueue);
+            compare(report, &format!("drain: {total} functions / {few}"), &drain, few_drain);
+        } else {
+            fewest = Some((total, enqueue, drain));
+        }
+    }
+    Ok(())
+}
+
+/// Every function has a worker, and every worker has a function.
+fn share_of(worker: u32, workers: u32, total: u32) -> Range<usize> {
+    let bound = |worker: u32| (u64::from(worker) * u64::from(total) / u64::from(workers)) as usize;
+    if total < workers {
+        let only = (worker % total) as usize;
+        return only..only + 1;
+    }
+    bound(worker)..bound(worker + 1)
+}
+
+/// Workers with many functions beside workers with few.
+fn beside(options: &Functions, target: Target, report: &mut Report) -> Result<(), Abort> {
     let workers = (options.total / options.each).max(1);
     // The small one first: a server may keep functions for ever.
     let few =
@@ -129,4 +183,22 @@ fn functions_of(worker: u32, shape: &Shape) -> Range<usize> {
 
 fn times(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_function_has_a_worker() {
+        for (workers, total) in [(16, 1), (16, 3), (16, 16), (16, 17), (3, 100_000)] {
+            let mut seen = vec![0; total as usize];
+            for worker in 0..workers {
+                let share = share_of(worker, workers, total);
+                assert!(!share.is_empty());
+                share.for_each(|function| seen[function] += 1);
+            }
+            assert!(seen.iter().all(|&times| times >= 1), "{workers} {total}");
+        }
+    }
 }

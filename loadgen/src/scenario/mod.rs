@@ -1,6 +1,8 @@
 //! The scenarios: which clients and workers there are, and what they go through.
 
 pub(crate) mod bg;
+pub(crate) mod big;
+pub(crate) mod connect;
 pub(crate) mod depth;
 pub(crate) mod echo;
 pub(crate) mod fg;
@@ -11,6 +13,7 @@ pub(crate) mod load;
 pub(crate) mod mixed;
 pub(crate) mod prio;
 pub(crate) mod sleepers;
+pub(crate) mod unique;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -56,6 +59,9 @@ pub(crate) fn run(options: &Options) -> Result<Report, Abort> {
         Scenario::Flow(flow) => flow::run(flow, target, &mut report),
         Scenario::Prio(prio) => prio::run(prio, target, &mut report),
         Scenario::Mixed(mixed) => mixed::run(mixed, target, &mut report),
+        Scenario::Unique(unique) => unique::run(unique, target, &mut report),
+        Scenario::Big(big) => big::run(big, target, &mut report),
+        Scenario::Connect(connect) => connect::run(connect, target, &mut report),
     };
     if let Err(abort) = outcome {
         report.abort(abort);
@@ -128,4 +134,12 @@ fn booked<T>(
     let outcome = steps(report);
     report.faults(&run.ledger.faults());
     outcome
+}
+
+/// How often a second something is to happen.
+fn per_second(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (1e-3..=1e7).contains(&rate) => Ok(rate),
+        _ => Err("is not a number from 0.001 to 10,000,000".to_owned()),
+    }
 }

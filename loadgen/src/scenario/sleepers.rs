@@ -12,7 +12,7 @@ use crate::engine::fleet::{Extent, Fleet, Outcome, Target};
 use crate::engine::progress::{Unit, latency_histogram};
 use crate::engine::role::Order;
 use crate::engine::worker::{Grab, Worker};
-use crate::options::values::{count, positive};
+use crate::options::values::{count, positive, seconds};
 use crate::options::{Common, Jobs};
 use crate::report::Report;
 
@@ -26,6 +26,15 @@ pub(crate) struct Sleepers {
     /// Sleeping workers
     #[arg(long, value_name = "N", default_value_t = 5000, value_parser = positive, help_heading = "Clients and workers")]
     pub(crate) sleepers: u32,
+    /// Clients of the foreground jobs, with one job in flight each
+    #[arg(long, value_name = "C", default_value_t = 1, value_parser = positive, help_heading = "Clients and workers")]
+    pub(crate) clients: u32,
+    /// Workers that are there with and without the sleepers
+    #[arg(long, value_name = "M", default_value_t = 16, value_parser = positive, help_heading = "Clients and workers")]
+    pub(crate) workers: u32,
+    /// Seconds of foreground jobs, once without the sleepers and once with them; 0 for none
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0, value_parser = seconds, help_heading = "Extent")]
+    pub(crate) duration: f64,
     /// Background jobs, one after the other
     #[arg(long, value_name = "N", default_value = "10", value_parser = count, help_heading = "Extent")]
     pub(crate) count: u64,
@@ -36,6 +45,50 @@ const SILENCE: Duration = Duration::from_millis(300);
 
 #[allow(clippy::cast_precision_loss, reason = "figures for people")]
 pub(super) fn run(options: &Sleepers, target: Target, report: &mut Report) -> Result<(), Abort> {
+    one_by_one(options, target, report)?;
+    if options.duration == 0.0 {
+        return Ok(());
+    }
+    let without = working(options, target, report, 0, "working, no sleepers")?;
+    let with = working(options, target, report, options.sleepers, "working beside sleepers")?;
+    let rate = |outcome: &Outcome| outcome.jobs as f64 / outcome.elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
+    report.figure("rate beside sleepers / without", rate(&with) / rate(&without).max(f64::MIN_POSITIVE), "x");
+    Ok(())
+}
+
+/// Foreground jobs for the workers, and so many sleepers that could run them as well.
+#[allow(clippy::cast_precision_loss, reason = "a figure for people")]
+fn working(
+    options: &Sleepers,
+    target: Target,
+    report: &mut Report,
+    sleepers: u32,
+    name: &str,
+) -> Result<Outcome, Abort> {
+    let run = one_function(&options.jobs);
+    booked(&run, report, |report| {
+        let mut fleet = Fleet::start(Arc::clone(&run), target)?;
+        for _ in 0..options.workers + sleepers {
+            fleet.seat(Worker::new(0..1, Grab::Uniq, 1))?;
+        }
+        for _ in 0..options.clients {
+            fleet.seat(Client::new(Mode::Foreground, 1))?;
+        }
+        fleet.settle(Order::Register(1))?;
+        fleet.settle(Order::Sleep)?;
+        let woken = run.progress.total(Unit::Woken);
+        let time = Extent::Time(Duration::from_secs_f64(options.duration));
+        let outcome = fleet.submit(time, Unit::Answered, &[])?;
+        let woken = run.progress.total(Unit::Woken) - woken;
+        report.phase(name, &outcome);
+        report.figure(format!("NOOPs a job, {name}"), woken as f64 / outcome.jobs.max(1) as f64, "");
+        Ok(outcome)
+    })
+}
+
+/// Single background jobs, each of which finds everybody asleep.
+#[allow(clippy::cast_precision_loss, reason = "figures for people")]
+fn one_by_one(options: &Sleepers, target: Target, report: &mut Report) -> Result<(), Abort> {
     let run = one_function(&options.jobs);
     booked(&run, report, |report| {
         let mut fleet = Fleet::start(Arc::clone(&run), target)?;

@@ -1,0 +1,130 @@
+//! Large payloads: how many bytes go through the server, and how much memory it
+//! needs beside those that are under way.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{booked, new_run};
+use crate::abort::Abort;
+use crate::engine::client::{Client, Mode};
+use crate::engine::fleet::{Extent, Fleet, Outcome, Target};
+use crate::engine::plan::Picks;
+use crate::engine::progress::Unit;
+use crate::engine::role::Order;
+use crate::engine::run::Uniques;
+use crate::engine::worker::{Grab, Worker};
+use crate::options::Common;
+use crate::options::values::{count, payload_bytes, positive};
+use crate::process::Process;
+use crate::report::Report;
+
+/// `big`
+#[derive(Args, Debug)]
+pub(crate) struct Big {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Function name
+    #[arg(long, value_name = "NAME", default_value = "loadgen", help_heading = "Jobs")]
+    pub(crate) function: String,
+    /// Bytes of payload, one size after the other
+    #[arg(long, value_name = "BYTES,...", default_value = "1mi,64mi", value_delimiter = ',', value_parser = payload_bytes, help_heading = "Jobs")]
+    pub(crate) sizes: Vec<usize>,
+    /// Client connections
+    #[arg(long, value_name = "C", default_value_t = 4, value_parser = positive, help_heading = "Clients and workers")]
+    pub(crate) clients: u32,
+    /// Jobs that each client keeps unanswered
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive, help_heading = "Clients and workers")]
+    pub(crate) inflight: u32,
+    /// Worker connections
+    #[arg(long, value_name = "M", default_value_t = 4, value_parser = positive, help_heading = "Clients and workers")]
+    pub(crate) workers: u32,
+    /// Bytes of payload to submit in each size, at least one job for each that may be under way
+    #[arg(long, value_name = "BYTES", default_value = "4gi", value_parser = count, help_heading = "Extent")]
+    pub(crate) volume: u64,
+}
+
+/// How often the server's memory is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+#[allow(clippy::cast_precision_loss, reason = "figures for people")]
+pub(super) fn run(options: &Big, target: Target, report: &mut Report) -> Result<(), Abort> {
+    for &size in &options.sizes {
+        let under_way = u64::from(options.clients) * u64::from(options.inflight);
+        let (outcome, memory) = measure(options, target, report, size, under_way)?;
+        report.phase(format!("{size} bytes"), &outcome);
+        // Every payload goes to the worker, and comes back as the result.
+        let relayed = 2.0 * size as f64 * outcome.jobs as f64;
+        let rate = relayed / outcome.elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
+        report.figure(format!("{size} bytes: relayed, there and back"), rate / 1e9, "GB/s");
+        if let Some(Memory { before, most }) = memory {
+            let in_flight = under_way * size as u64;
+            let grown = most.saturating_sub(before) as f64;
+            report.figure(format!("{size} bytes: in flight"), in_flight as f64 / 1e6, "MB");
+            report.figure(format!("{size} bytes: memory grown"), grown / 1e6, "MB");
+            report.figure(format!("{size} bytes: memory grown / in flight"), grown / in_flight as f64, "x");
+        }
+    }
+    Ok(())
+}
+
+fn measure(
+    options: &Big,
+    target: Target,
+    report: &mut Report,
+    size: usize,
+    under_way: u64,
+) -> Result<(Outcome, Option<Memory>), Abort> {
+    let function = options.function.clone().into_bytes();
+    let run = new_run(Picks::one(size), Picks::one(function), Uniques::Each);
+    let count = (options.volume / size as u64).max(under_way);
+    booked(&run, report, |_| {
+        let mut fleet = Fleet::start(Arc::clone(&run), target)?;
+        for _ in 0..options.workers {
+            fleet.seat(Worker::new(0..1, Grab::Uniq, 1))?;
+        }
+        for _ in 0..options.clients {
+            fleet.seat(Client::new(Mode::Foreground, options.inflight))?;
+        }
+        fleet.settle(Order::Register(1))?;
+        fleet.settle(Order::Work)?;
+        watched(target.process, || {
+            // The first ones make buffers grow, here and there; not counted.
+            fleet.submit(Extent::Jobs(under_way), Unit::Answered, &[])?;
+            fleet.submit(Extent::Jobs(count), Unit::Answered, &[])
+        })
+    })
+}
+
+/// Resident memory of the server.
+#[derive(Clone, Copy, Debug)]
+struct Memory {
+    before: u64,
+    most: u64,
+}
+
+/// Looks at the memory of `process`, if it is known, while `steps` are taken.
+fn watched<T>(
+    process: Option<Process>,
+    steps: impl FnOnce() -> Result<T, Abort>,
+) -> Result<(T, Option<Memory>), Abort> {
+    let Some(process) = process else { return Ok((steps()?, None)) };
+    let before = process.usage()?.rss_bytes;
+    let (done, ended) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(move || {
+            let mut most = before;
+            while ended.recv_timeout(LOOK_INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
+                // A server that has gone is noticed where its connections end.
+                most = most.max(process.usage().map_or(0, |usage| usage.rss_bytes));
+            }
+            most
+        });
+        let outcome = steps();
+        drop(done);
+        let most = watch.join().map_err(|_| Abort("watching the server's memory failed".to_owned()))?;
+        Ok((outcome?, Some(Memory { before, most })))
+    })
+}

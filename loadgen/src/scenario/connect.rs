@@ -1,0 +1,302 @@
+//! A storm of connections: each connects, asks one question, and is closed or
+//! kept once it has the answer.
+//!
+//! The time from the connect, or from when it was due, to the answer is what a
+//! client waits that has no connection yet.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use gearshard::protocol::encode::encode;
+use gearshard::protocol::packet::{Command, Magic};
+use hdrhistogram::Histogram;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+use super::{booked, new_run, per_second};
+use crate::abort::Abort;
+use crate::engine::fleet::{Outcome, Target};
+use crate::engine::ledger::Fault;
+use crate::engine::payload::STAMP_BYTES;
+use crate::engine::plan::Picks;
+use crate::engine::progress::latency_histogram;
+use crate::engine::run::{Run, Uniques};
+use crate::options::Common;
+use crate::options::values::{count, positive};
+use crate::process::Process;
+use crate::report::Report;
+
+/// `connect`
+#[derive(Args, Debug)]
+pub(crate) struct Connect {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Connections that may be under way at once
+    #[arg(long, value_name = "C", default_value_t = 64, value_parser = positive, help_heading = "Clients and workers")]
+    pub(crate) concurrency: u32,
+    /// Connections to begin a second, each timed from when it was due; the default is as fast as it goes
+    #[arg(long, value_name = "N", value_parser = per_second, help_heading = "Clients and workers")]
+    pub(crate) rate: Option<f64>,
+    /// Keep the connections open until the end
+    #[arg(long, help_heading = "Clients and workers")]
+    pub(crate) keep: bool,
+    /// Connections to make
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = count, help_heading = "Extent")]
+    pub(crate) count: u64,
+}
+
+/// How long to wait at most before looking at the clock again.
+const TICK: Duration = Duration::from_millis(20);
+
+pub(super) fn run(options: &Connect, target: Target, report: &mut Report) -> Result<(), Abort> {
+    let run = new_run(Picks::one(STAMP_BYTES), Picks::one(Vec::new()), Uniques::None);
+    booked(&run, report, |report| {
+        let itself = Process(std::process::id());
+        let server_before = target.process.map(Process::usage).transpose()?;
+        let itself_before = itself.usage();
+        let started = Instant::now();
+        let mut storm = Storm::new(options, target, Arc::clone(&run))?;
+        storm.blow(started)?;
+        let elapsed = started.elapsed();
+        let jobs = storm.answered;
+        let server = match (target.process, server_before) {
+            (Some(process), Some(before)) => Some(process.usage()?.since(&before, jobs)),
+            _ => None,
+        };
+        // Without /proc the generator's own cost stays unknown.
+        let generator = match (itself.usage(), itself_before) {
+            (Ok(after), Ok(before)) => Some(after.since(&before, jobs)),
+            _ => None,
+        };
+        let busy = storm.busy.as_secs_f64() / elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
+        let outcome = Outcome {
+            jobs,
+            elapsed,
+            latency: storm.latency,
+            server,
+            generator,
+            busy,
+            offered_per_second: None,
+            uncorrected: None,
+            lateness: None,
+            unsent: 0,
+            held: false,
+            intervals: Vec::new(),
+        };
+        report.phase("connect and first answer", &outcome);
+        Ok(())
+    })
+}
+
+/// A connection that has not been answered.
+struct Attempt {
+    socket: TcpStream,
+    /// When it began, or should have.
+    due: Instant,
+    begun: Instant,
+    asked: bool,
+    question: Vec<u8>,
+    /// What the answer must be, and how much of it has come.
+    expected: Vec<u8>,
+    received: Vec<u8>,
+}
+
+struct Storm {
+    server: SocketAddr,
+    patience: Duration,
+    /// Time between two connections, when there is a schedule.
+    interval: Option<Duration>,
+    keep: bool,
+    count: u64,
+    begun: u64,
+    ended: u64,
+    answered: u64,
+    poll: Poll,
+    attempts: Vec<Option<Attempt>>,
+    free: Vec<usize>,
+    kept: Vec<TcpStream>,
+    run: Arc<Run>,
+    latency: Histogram<u64>,
+    busy: Duration,
+}
+
+impl Storm {
+    fn new(options: &Connect, target: Target, run: Arc<Run>) -> Result<Self, Abort> {
+        let concurrency = options.concurrency as usize;
+        Ok(Self {
+            server: target.server,
+            patience: target.patience,
+            interval: options.rate.map(|rate| Duration::from_secs_f64(1.0 / rate)),
+            keep: options.keep,
+            count: options.count,
+            begun: 0,
+            ended: 0,
+            answered: 0,
+            poll: Poll::new()?,
+            attempts: (0..concurrency).map(|_| None).collect(),
+            free: (0..concurrency).rev().collect(),
+            kept: Vec::new(),
+            run,
+            latency: latency_histogram(),
+            busy: Duration::ZERO,
+        })
+    }
+
+    /// Makes all the connections.
+    fn blow(&mut self, started: Instant) -> Result<(), Abort> {
+        let mut events = Events::with_capacity(1024);
+        let mut looked = started;
+        while self.ended < self.count {
+            let awake = Instant::now();
+            let next_due = self.begin_what_is_due(started)?;
+            self.busy += awake.elapsed();
+            let wait = next_due.map_or(TICK, |due| due.saturating_duration_since(Instant::now()).min(TICK));
+            if let Err(error) = self.poll.poll(&mut events, Some(wait)) {
+                if error.kind() == ErrorKind::Interrupted {
+                    continue;
+                }
+                return Err(error.into());
+            }
+            let awake = Instant::now();
+            for event in &events {
+                self.ready(event.token().0);
+            }
+            if looked.elapsed() > TICK {
+                looked = Instant::now();
+                self.give_up_the_overdue();
+            }
+            self.busy += awake.elapsed();
+        }
+        Ok(())
+    }
+
+    /// Begins connections as far as they are due and there is room; says when the next one is due.
+    fn begin_what_is_due(&mut self, started: Instant) -> Result<Option<Instant>, Abort> {
+        while self.begun < self.count {
+            let now = Instant::now();
+            let due = match self.interval {
+                Some(interval) => started + interval.mul_f64(whole(self.begun)),
+                None => now,
+            };
+            if due > now {
+                return Ok(Some(due));
+            }
+            let Some(place) = self.free.pop() else { return Ok(None) };
+            let number = self.begun;
+            self.begun += 1;
+            let mut socket = TcpStream::connect(self.server).map_err(|error| cannot_connect(&error))?;
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.poll.registry().register(&mut socket, Token(place), interest)?;
+            let (mut question, mut expected) = (Vec::new(), Vec::new());
+            encode(&mut question, Magic::Request, Command::EchoReq, &[], &number.to_be_bytes());
+            encode(&mut expected, Magic::Response, Command::EchoRes, &[], &number.to_be_bytes());
+            self.attempts[place] = Some(Attempt {
+                socket,
+                due,
+                begun: now,
+                asked: false,
+                question,
+                expected,
+                received: Vec::new(),
+            });
+        }
+        Ok(None)
+    }
+
+    fn ready(&mut self, place: usize) {
+        let Some(attempt) = &mut self.attempts[place] else { return };
+        match attempt.proceed() {
+            Ok(false) => {}
+            Ok(true) => {
+                if attempt.received == attempt.expected {
+                    let ns = u64::try_from(attempt.due.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                    self.latency.saturating_record(ns);
+                    self.answered += 1;
+                } else {
+                    self.run.ledger.fault(Fault::damaged, 1);
+                }
+                self.end(place, self.keep);
+            }
+            Err(_) => {
+                self.run.ledger.fault(Fault::disconnected, 1);
+                self.end(place, false);
+            }
+        }
+    }
+
+    fn give_up_the_overdue(&mut self) {
+        for place in 0..self.attempts.len() {
+            let overdue =
+                self.attempts[place].as_ref().is_some_and(|attempt| attempt.begun.elapsed() > self.patience);
+            if overdue {
+                self.run.ledger.fault(Fault::lost, 1);
+                self.end(place, false);
+            }
+        }
+    }
+
+    fn end(&mut self, place: usize, keep: bool) {
+        if let Some(mut attempt) = self.attempts[place].take() {
+            if keep {
+                // A failure would only bring events that nobody looks at.
+                let _ = self.poll.registry().deregister(&mut attempt.socket);
+                self.kept.push(attempt.socket);
+            }
+            self.free.push(place);
+            self.ended += 1;
+        }
+    }
+}
+
+impl Attempt {
+    /// Asks when connected, and reads; true when the answer is complete.
+    fn proceed(&mut self) -> io::Result<bool> {
+        if !self.asked {
+            if let Some(error) = self.socket.take_error()? {
+                return Err(error);
+            }
+            match self.socket.peer_addr() {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::NotConnected => return Ok(false),
+                Err(error) => return Err(error),
+            }
+            // A fresh socket takes so little at once.
+            self.socket.write_all(&self.question)?;
+            self.asked = true;
+        }
+        let mut chunk = [0; 64];
+        loop {
+            match self.socket.read(&mut chunk) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(length) => self.received.extend_from_slice(&chunk[..length]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    return Ok(self.received.len() >= self.expected.len());
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            if self.received.len() >= self.expected.len() {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// What of this machine was in the way, for it is not the server's fault.
+fn cannot_connect(error: &io::Error) -> Abort {
+    match error.kind() {
+        ErrorKind::AddrNotAvailable => Abort(
+            "no local port is left: make fewer connections, or more slowly, or widen net.ipv4.ip_local_port_range"
+                .to_owned(),
+        ),
+        _ => Abort(format!("cannot open a connection: {error}")),
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a time, not an exact count")]
+fn whole(number: u64) -> f64 {
+    number as f64
+}
