@@ -11,6 +11,7 @@ use mio::{Events, Poll, Registry, Token};
 use super::bus::{Address, Inbox, Staging};
 use super::connection::Received;
 use super::gauges::Gauges;
+use super::linger::Linger;
 use super::rim::Rim;
 use super::socket::{Remote, Socket};
 use super::trim::Trim;
@@ -70,6 +71,7 @@ pub(crate) struct EventLoop {
     clock: Clock,
     now: Now,
     idle_turns: u32,
+    linger: Linger,
     draining: bool,
     memory_full: bool,
     trim: Trim,
@@ -90,6 +92,7 @@ impl EventLoop {
         let rim = Rim::new(id, bus, registry, gauges, limits, log);
         let now = clock.now();
         Self {
+            linger: Linger::new(settings.shards),
             shard: Shard::new(id, settings),
             rim,
             inbox,
@@ -138,6 +141,7 @@ impl EventLoop {
         let events = self.note_events();
         let quiet = !ready && events == 0;
         let idle_inbox = self.inbox.len() == 0;
+        self.linger.begin_turn(self.now.mono_us, !quiet || !idle_inbox);
         self.receive_from_ready();
         self.take_inbox();
         self.expire();
@@ -159,7 +163,11 @@ impl EventLoop {
         let busy = !self.rim.ready.is_empty() || !self.rim.urgent.is_empty();
         let timeout =
             if busy || !self.rim.idle.is_empty() { Some(Duration::ZERO) } else { self.sleep_time() };
-        let parked = timeout != Some(Duration::ZERO) && self.inbox.park();
+        let yields = timeout != Some(Duration::ZERO) && self.linger.before_park();
+        if yields {
+            std::thread::yield_now();
+        }
+        let parked = !yields && timeout != Some(Duration::ZERO) && self.inbox.park();
         let timeout = if parked { timeout } else { Some(Duration::ZERO) };
         if parked {
             self.trim.at_rest(self.shard.counts().job_bytes);
@@ -248,6 +256,7 @@ impl EventLoop {
         match received {
             Received::Scratch { count, kept } => {
                 self.rim.traffic.receives += 1;
+                self.linger.worked(1);
                 self.rim.traffic.received_bytes += (count - kept) as u64;
                 self.decide_on_scratch(conn, count, kept);
             }
@@ -367,6 +376,7 @@ impl EventLoop {
         match delivery {
             Delivery::Messages(from, messages) => {
                 self.rim.traffic.batches_received += 1;
+                self.linger.worked(messages.len() as u64);
                 for message in messages {
                     self.shard.receive(self.now, from, message, &mut self.rim);
                     relieve(&mut self.shard, &mut self.rim, self.now);

@@ -15,6 +15,7 @@ pub(crate) mod bus;
 mod connection;
 pub(crate) mod event_loop;
 pub(crate) mod gauges;
+mod linger;
 mod rim;
 pub(crate) mod socket;
 mod spares;
