@@ -23,6 +23,7 @@ use crate::options::{CommandLine, Options, Program};
 fn main() -> ExitCode {
     let outcome = match CommandLine::parse().program {
         Program::Load(scenario) => load(&Options { scenario: *scenario }),
+        Program::Report(options) => report::stored::show(&options),
         Program::Relay(options) => relay::run(&options).map(|()| true),
         Program::Compare(options) => compare::run(&options),
     };
@@ -37,7 +38,10 @@ fn main() -> ExitCode {
 }
 
 fn load(options: &Options) -> Result<bool, Abort> {
+    let output = &options.common().output;
+    output.check()?;
     let report = scenario::run(options)?;
-    report.print(options.json())?;
-    Ok(report.passed())
+    let passed = report.passed();
+    output.write(&[(report.server.clone(), vec![report])])?;
+    Ok(passed)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::Output;
 use super::values::{address, payload_bytes, positive};
 use crate::engine::fleet::Target;
 use crate::engine::run::Uniques;
@@ -33,9 +34,8 @@ pub(crate) struct Common {
     /// Never show how it is going
     #[arg(long, help_heading = "Generator")]
     pub(crate) quiet: bool,
-    /// Print the report as JSON
-    #[arg(long, help_heading = "Generator")]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 impl Common {

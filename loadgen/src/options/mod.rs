@@ -2,13 +2,16 @@
 //! each scenario has its own options beside its code.
 
 pub(crate) mod groups;
+pub(crate) mod output;
 pub(crate) mod values;
 
 use clap::{Parser, Subcommand};
 
 pub(crate) use self::groups::{Clients, Common, Jobs, Workers};
+pub(crate) use self::output::Output;
 use crate::compare::Compare;
 use crate::relay::Relay;
+use crate::report::stored::Stored;
 use crate::scenario::bg::Bg;
 use crate::scenario::big::Big;
 use crate::scenario::connect::Connect;
@@ -26,7 +29,7 @@ use crate::scenario::unique::Unique;
 /// duplicated or damaged jobs fail the run.
 ///
 /// Exits with 0 when every job was accounted for, 1 when not, 2 when the run
-/// could not start.
+/// could not start or its report could not be written.
 #[derive(Debug, Parser)]
 #[command(name = "gearshard-loadgen", version)]
 pub(crate) struct CommandLine {
@@ -43,6 +46,8 @@ pub(crate) enum Program {
     Relay(Relay),
     /// Servers side by side: starts them, runs a scenario against each in turn, compares the medians
     Compare(Compare),
+    /// Stored reports in another form, those of several servers side by side
+    Report(Stored),
 }
 
 /// A run of a scenario.
@@ -101,11 +106,6 @@ impl Scenario {
 }
 
 impl Options {
-    /// Whether the report is wanted as JSON.
-    pub(crate) fn json(&self) -> bool {
-        self.common().json
-    }
-
     /// What all scenarios have.
     pub(crate) fn common(&self) -> &Common {
         match &self.scenario {

@@ -68,6 +68,12 @@ impl Interval {
         Self { start_s, seconds, jobs, histogram }
     }
 
+    /// The rate while it lasted.
+    #[allow(clippy::cast_precision_loss, reason = "figures for people")]
+    pub(crate) fn jobs_per_second(&self) -> f64 {
+        self.jobs as f64 / self.seconds.max(1e-9)
+    }
+
     /// All that was recorded, in nanoseconds; nothing when there was nothing.
     ///
     /// # Errors

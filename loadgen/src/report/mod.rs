@@ -1,8 +1,18 @@
 //! What came of a run. The [`Report`] is plain data that goes to JSON and comes
-//! back from it; every other form is made of it: [`text`] for people.
+//! back from it; every other form is made of it: [`text`] for people, [`csv`]
+//! for tables, [`hdr`] for tools that know histograms, [`html`] to look at, to
+//! print and to keep.
 
+mod csv;
+#[cfg(test)]
+mod example;
+mod hdr;
+pub(crate) mod html;
 mod latency;
+mod output;
+pub(crate) mod stored;
 mod text;
+mod units;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
