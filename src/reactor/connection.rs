@@ -18,6 +18,9 @@ use crate::shard::ids::ConnId;
 const GATHERED_BYTES_MAX: usize = 16 << 10;
 /// ... once so much of them has come.
 const OWN_BYTES_MIN: usize = 4 << 10;
+/// A large packet's buffer grows to so many times what has been received: room
+/// that nothing was written to takes no memory yet, and growing means copying.
+const GROWTH: usize = 8;
 /// So much of an unfinished packet is received even when memory is short.
 const MODEST_BYTES: usize = 64 << 10;
 
@@ -110,9 +113,10 @@ impl Connection {
         }
     }
 
-    /// Bytes that the connection takes beside itself.
+    /// Bytes that the connection takes beside itself; room that was never
+    /// written to is none.
     pub(crate) fn buffer_bytes(&self) -> usize {
-        self.unread.bytes.capacity() + self.queue.bytes()
+        self.unread.bytes.len() + self.queue.bytes()
     }
 
     /// Whether the next receive would make a large packet's buffer grow, and
@@ -236,8 +240,8 @@ impl Unread {
     }
 
     /// Makes room for the next receive of a large packet, and returns how
-    /// much: as much again as was received, so that copying stays linear and
-    /// memory below twice the bytes received, but nothing past the packet.
+    /// much: in proportion to what was received, so that a small part of it is
+    /// copied and a false length reserves little, but nothing past the packet.
     fn make_room(&mut self) -> usize {
         if self.start > 0 {
             self.bytes.drain(..self.start);
@@ -245,7 +249,11 @@ impl Unread {
         }
         let length = self.bytes.len();
         if self.bytes.capacity() == length {
-            self.bytes.reserve_exact(self.packet.min(2 * length) - length);
+            let room = |times: usize| self.packet.min(times * length) - length;
+            let (wide, narrow) = (room(GROWTH), room(2));
+            if self.bytes.try_reserve_exact(wide).is_err() {
+                self.bytes.reserve_exact(narrow);
+            }
         }
         self.bytes.capacity() - length
     }
@@ -303,7 +311,7 @@ mod tests {
         peer.write_all(b"us\n").unwrap();
         assert!(matches!(connection.receive(&mut scratch), Received::Scratch { count: 7, kept: 4 }));
         assert_eq!(&scratch[..7], b"status\n");
-        assert_eq!(connection.buffer_bytes(), 0, "nothing is kept any more");
+        assert_eq!(connection.unread.bytes.capacity(), 0, "nothing is kept any more");
     }
 
     #[test]
@@ -325,13 +333,14 @@ mod tests {
             assert!(matches!(received, Received::Own(_) | Received::Nothing), "{received:?}");
             let (length, capacity) = (connection.unread.len(), connection.unread.bytes.capacity());
             copied += if capacity == before { 0 } else { before };
-            assert!(capacity <= packet.len() && capacity < 2 * length);
+            assert!(capacity <= packet.len() && capacity < GROWTH * length);
+            assert_eq!(connection.buffer_bytes(), length);
         }
         assert!(connection.unread.as_bytes() == packet);
-        assert!(copied < 2 * packet.len(), "{copied} bytes were copied to grow");
+        assert!(copied < packet.len() / 4, "{copied} bytes were copied to grow");
         let (bytes, start) = connection.unread.take();
         connection.unread.put_back(bytes, start + packet.len());
-        assert_eq!(connection.buffer_bytes(), 0, "a large buffer is freed");
+        assert_eq!(connection.unread.bytes.capacity(), 0, "a large buffer is freed");
     }
 
     #[test]
@@ -343,7 +352,7 @@ mod tests {
         let mut scratch = [0; 100];
         for bytes in 12..40 {
             assert!(connection.unread.is_incomplete());
-            assert!(connection.buffer_bytes() <= 64);
+            assert!(connection.unread.bytes.capacity() <= 64);
             peer.write_all(&[0]).unwrap();
             let received = connection.receive(&mut scratch);
             assert!(matches!(received, Received::Scratch { kept, .. } if kept == bytes), "{received:?}");
