@@ -13,12 +13,24 @@ use mesh::Mesh;
 const DEPTHS: [u64; 2] = [0, 100_000];
 
 fn main() {
-    for shards in [1, 2] {
+    for shards in [1, 2, 4, 16, 64] {
         let mut mesh = Mesh::new(shards);
         mesh.foreground_job();
         let before = mesh.hops();
         mesh.foreground_job();
-        eprintln!("{shards} shards: {} messages between shards for a foreground job", mesh.hops() - before);
+        let foreground = mesh.hops() - before;
+        mesh.enqueue();
+        mesh.enqueue();
+        let before = mesh.hops();
+        mesh.enqueue();
+        let submit = mesh.hops() - before;
+        mesh.run_one();
+        let before = mesh.hops();
+        mesh.run_one();
+        let run = mesh.hops() - before;
+        eprintln!(
+            "{shards} shards: messages between shards: foreground job {foreground}, into a backlog {submit}, out of it {run}"
+        );
     }
     divan::main();
 }
