@@ -1,6 +1,7 @@
 //! One job.
 
 use super::body::Body;
+use super::packed::Place;
 
 /// The three lanes of a function; a greater one is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,24 +25,39 @@ impl Priority {
     }
 }
 
-/// Someone outside the queue, a worker or a client, as the caller names it.
-///
-/// Kept in halves: aligned to 4 bytes it leaves no gaps beside the small
-/// fields of [`Waiting`] and [`Running`], and a job takes 96 bytes, not 104.
+/// Eight bytes that need no more alignment than four, and so leave no gaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Party([u32; 2]);
+pub struct Halves([u32; 2]);
+
+impl Halves {
+    /// In halves.
+    #[must_use]
+    pub const fn new(whole: u64) -> Self {
+        Self([(whole >> 32) as u32, whole as u32])
+    }
+
+    /// As a whole.
+    #[must_use]
+    pub const fn whole(self) -> u64 {
+        (self.0[0] as u64) << 32 | self.0[1] as u64
+    }
+}
+
+/// Someone outside the queue, a worker or a client, as the caller names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Party(Halves);
 
 impl Party {
     /// The party that the caller names so.
     #[must_use]
     pub const fn new(name: u64) -> Self {
-        Self([(name >> 32) as u32, name as u32])
+        Self(Halves::new(name))
     }
 
     /// The caller's name for it.
     #[must_use]
     pub const fn name(self) -> u64 {
-        (self.0[0] as u64) << 32 | self.0[1] as u64
+        self.0.whole()
     }
 }
 
@@ -122,6 +138,16 @@ pub struct Running {
     pub denominator: u32,
 }
 
+/// Who has to do with a job: kept apart, since most jobs of a deep queue have
+/// no clients and all of them have no worker.
+#[derive(Debug, Default)]
+pub(super) struct Parties {
+    /// Who waits for it.
+    pub(super) clients: Clients,
+    /// Who has it; set as long as the job's state says so.
+    pub(super) running: Option<Running>,
+}
+
 /// Where a job is. It is in exactly one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -134,13 +160,13 @@ pub enum State {
     },
     /// In its lane by its sequence, because it may not go to the tail.
     Placed,
-    /// Not to be run before this unix time in seconds.
+    /// Not to be run before its time.
     Scheduled {
-        /// When it becomes runnable.
-        due_s: u64,
+        /// Unix time in seconds when it becomes runnable.
+        due_s: Halves,
     },
     /// With a worker.
-    Running(Running),
+    Running,
 }
 
 /// For whom a job is run.
@@ -154,26 +180,34 @@ pub enum Standing {
     Dead,
 }
 
-/// One job.
+/// Where a job's unique, reducer and workload are, one after the other.
+#[derive(Debug)]
+pub(super) enum Stored {
+    /// In an allocation of their own; always so while the job runs.
+    Shared(Body),
+    /// Packed with those of other jobs.
+    Packed(Place),
+}
+
+/// One job, as it is kept: what every job needs, on one cache line.
 #[derive(Debug)]
 pub struct Job {
     /// The number in its handle; grows with time and is never used again.
     pub number: u64,
     /// Its place in the order of its lane; smaller is served first.
     pub sequence: u64,
-    /// Unique, reducer and workload, one after the other.
-    pub body: Body,
+    pub(super) stored: Stored,
     /// Where it is.
     pub state: State,
-    /// Who waits for it.
-    pub clients: Clients,
+    /// Index of its [`Parties`], or [`NO_PARTIES`].
+    pub(super) parties: u32,
     /// Index of its function.
     pub function: u32,
     /// Hash under which it is filed in the unique index.
     pub(super) unique_hash: u32,
     /// Workers that lost it so far; stays at the largest number.
     pub losses: u16,
-    /// Length of the unique in `body`.
+    /// Length of the unique.
     pub unique_bytes: u16,
     /// Length of the reducer behind it.
     pub reducer_bytes: u16,
@@ -183,46 +217,8 @@ pub struct Job {
     pub standing: Standing,
 }
 
-impl Job {
-    /// The unique that it was submitted with; possibly empty.
-    #[must_use]
-    pub fn unique(&self) -> &[u8] {
-        &self.body[..usize::from(self.unique_bytes)]
-    }
-
-    /// The reducer; empty for a plain job.
-    #[must_use]
-    pub fn reducer(&self) -> &[u8] {
-        let start = usize::from(self.unique_bytes);
-        &self.body[start..start + usize::from(self.reducer_bytes)]
-    }
-
-    /// The workload.
-    #[must_use]
-    pub fn workload(&self) -> &[u8] {
-        &self.body[usize::from(self.unique_bytes) + usize::from(self.reducer_bytes)..]
-    }
-
-    /// What `running` of the state says, if a worker has the job.
-    #[must_use]
-    pub fn running(&self) -> Option<&Running> {
-        match &self.state {
-            State::Running(running) => Some(running),
-            _ => None,
-        }
-    }
-
-    /// Whether it is not to be run again when its worker is lost: cancelled,
-    /// or left by all its clients.
-    #[must_use]
-    pub fn is_unwanted(&self) -> bool {
-        match self.standing {
-            Standing::Foreground => self.clients.as_slice().is_empty(),
-            Standing::Background => false,
-            Standing::Dead => true,
-        }
-    }
-}
+/// Stands for the parties of a job that has none.
+pub(super) const NO_PARTIES: u32 = u32::MAX;
 
 #[cfg(test)]
 mod tests {
@@ -230,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_job_is_small() {
-        assert!(size_of::<Job>() <= 96, "{} bytes", size_of::<Job>());
+        assert!(size_of::<Job>() <= 64, "{} bytes", size_of::<Job>());
     }
 
     #[test]

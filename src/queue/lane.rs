@@ -85,7 +85,7 @@ impl Lane {
                 }
                 self.listed -= 1;
             }
-            State::Scheduled { .. } | State::Running(_) => unreachable!("only waiting jobs are in a lane"),
+            State::Scheduled { .. } | State::Running => unreachable!("only waiting jobs are in a lane"),
         }
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! Kept at all times: a job is in exactly one [`State`]; a job that can be
 //! coalesced with is in the unique index, a dead one never; the counters of a
-//! function equal its jobs.
+//! function equal its jobs; a running job's body is shared, not packed.
 
 pub mod body;
 pub mod function;
@@ -14,8 +14,10 @@ pub mod job;
 pub mod lane;
 pub mod name;
 mod numbers;
+mod packed;
 pub mod slab;
 mod uniques;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
@@ -24,14 +26,20 @@ use hashbrown::DefaultHashBuilder;
 
 use body::Body;
 use function::Functions;
-use job::{Clients, Job, Party, Priority, Running, Standing, State};
+use job::{Clients, Halves, Job, NO_PARTIES, Parties, Party, Priority, Running, Standing, State, Stored};
 use numbers::Numbers;
+use packed::{PACKED_BYTES_MAX, Packed};
 use slab::Slab;
 use uniques::Uniques;
+pub use view::JobView;
 
 /// Bookkeeping of one job outside its body: its entry, its places in the two
-/// tables and the head of its body's allocation. For the memory ceiling.
-const JOB_OVERHEAD_BYTES: usize = size_of::<Job>() + 48;
+/// tables and the head of its body. For the memory ceiling.
+const JOB_OVERHEAD_BYTES: usize = size_of::<Job>() + 36;
+/// In a queue of fewer jobs no body is packed.
+const PACKED_FROM_JOBS: usize = 1024;
+/// Nor is that of a job with fewer jobs before it in its lane.
+const PACKED_FROM_PLACE: usize = 4;
 
 /// What is needed to add a job.
 #[derive(Debug)]
@@ -60,6 +68,8 @@ pub struct Queue {
     /// The functions.
     pub functions: Functions,
     jobs: Slab<Job>,
+    parties: Slab<Parties>,
+    packed: Packed,
     by_number: Numbers,
     by_unique: Uniques,
     /// Seeded at random: uniques are chosen by peers.
@@ -99,18 +109,19 @@ impl Queue {
 
     /// The job under an index that this queue has given out.
     #[must_use]
-    pub fn job(&self, at: u32) -> &Job {
-        &self.jobs[at]
+    pub fn job(&self, at: u32) -> JobView<'_> {
+        JobView { job: &self.jobs[at], parties: &self.parties, packed: &self.packed }
     }
 
     /// The clients of a job, to add or remove some.
     pub fn clients_mut(&mut self, at: u32) -> &mut Clients {
-        &mut self.jobs[at].clients
+        &mut self.parties_mut(at).clients
     }
 
     /// All jobs, in no promised order.
-    pub fn iter(&self) -> impl Iterator<Item = &Job> {
-        self.jobs.iter().map(|(_, job)| job)
+    pub fn iter(&self) -> impl Iterator<Item = JobView<'_>> {
+        let (parties, packed) = (&self.parties, &self.packed);
+        self.jobs.iter().map(move |(_, job)| JobView { job, parties, packed })
     }
 
     /// The job that a submit with this unique and workload joins
@@ -120,7 +131,7 @@ impl Queue {
         let key = unique_key(unique, workload)?;
         let hash = self.unique_hash(function, key);
         let same = |at: u32| {
-            let job = &self.jobs[at];
+            let job = self.job(at);
             job.function == function
                 && if unique == b"-" { job.workload() == workload } else { job.unique() == unique }
         };
@@ -147,12 +158,13 @@ impl Queue {
         let filed = key.is_some();
         self.sequence += 1;
         self.body_bytes += new.body.len();
+        let packs = self.is_far_from_its_turn(&new, now_s);
         let at = self.jobs.insert(Job {
             number: new.number,
             sequence: self.sequence,
-            body: new.body,
+            stored: Stored::Shared(new.body),
             state: State::Placed,
-            clients: Clients::None,
+            parties: NO_PARTIES,
             function: new.function,
             unique_hash,
             losses: 0,
@@ -161,6 +173,9 @@ impl Queue {
             priority: new.priority,
             standing: new.standing,
         });
+        if packs {
+            self.pack(at);
+        }
         self.by_number.insert(new.number, at);
         if filed {
             self.by_unique.insert(unique_hash, at);
@@ -168,7 +183,7 @@ impl Queue {
         let function = &mut self.functions[new.function];
         function.waiting[new.priority.index()] += 1;
         if new.not_before_s > now_s {
-            self.jobs[at].state = State::Scheduled { due_s: new.not_before_s };
+            self.jobs[at].state = State::Scheduled { due_s: Halves::new(new.not_before_s) };
             self.scheduled.insert((new.not_before_s, self.sequence), at);
         } else {
             function.lanes[new.priority.index()].append(&mut self.jobs, at);
@@ -189,7 +204,9 @@ impl Queue {
         entry.lanes[priority.index()].remove(&mut self.jobs, at);
         entry.waiting[priority.index()] -= 1;
         entry.running += 1;
-        self.jobs[at].state = State::Running(Running { worker, deadline_us, numerator: 0, denominator: 0 });
+        self.share(at);
+        self.jobs[at].state = State::Running;
+        self.parties_mut(at).running = Some(Running { worker, deadline_us, numerator: 0, denominator: 0 });
         if deadline_us != u64::MAX {
             self.deadlines.insert((deadline_us, at));
         }
@@ -198,7 +215,7 @@ impl Queue {
 
     /// Remembers a job's progress while it runs.
     pub fn set_progress(&mut self, at: u32, numerator: u32, denominator: u32) {
-        if let State::Running(running) = &mut self.jobs[at].state {
+        if let Some(running) = &mut self.parties_mut(at).running {
             (running.numerator, running.denominator) = (numerator, denominator);
         }
     }
@@ -227,10 +244,9 @@ impl Queue {
     /// job, nobody is told of it, and it is not run again.
     pub fn kill_running(&mut self, at: u32) {
         self.unfile(at);
-        let job = &mut self.jobs[at];
-        debug_assert!(job.running().is_some(), "a job that waits is removed instead");
-        job.standing = Standing::Dead;
-        job.clients = Clients::None;
+        debug_assert!(self.jobs[at].state == State::Running, "a job that waits is removed instead");
+        self.jobs[at].standing = Standing::Dead;
+        *self.clients_mut(at) = Clients::None;
     }
 
     /// A background submit joined: the job is run even if nobody waits.
@@ -239,14 +255,14 @@ impl Queue {
     }
 
     /// Takes a job out, in whatever state it is.
-    pub fn remove(&mut self, at: u32) -> Job {
+    pub fn remove(&mut self, at: u32) {
         self.unfile(at);
         let job = &self.jobs[at];
         let (function, lane) = (job.function, job.priority.index());
         match job.state {
-            State::Running(_) => self.stop_running(at),
+            State::Running => self.stop_running(at),
             State::Scheduled { due_s } => {
-                self.scheduled.remove(&(due_s, job.sequence));
+                self.scheduled.remove(&(due_s.whole(), job.sequence));
                 self.functions[function].waiting[lane] -= 1;
             }
             State::Queued { .. } | State::Placed => {
@@ -254,10 +270,16 @@ impl Queue {
                 self.functions[function].waiting[lane] -= 1;
             }
         }
-        self.by_number.remove(self.jobs[at].number);
+        self.body_bytes -= self.job(at).body().len();
         let job = self.jobs.remove(at).expect("the index names a job");
-        self.body_bytes -= job.body.len();
-        job
+        self.by_number.remove(job.number);
+        if job.parties != NO_PARTIES {
+            self.parties.remove(job.parties);
+        }
+        if let Stored::Packed(place) = job.stored {
+            let jobs = &mut self.jobs;
+            self.packed.remove(place, &mut |job, place| jobs[job].stored = Stored::Packed(place));
+        }
     }
 
     /// Unix seconds at which the next scheduled job falls due.
@@ -298,21 +320,62 @@ impl Queue {
         self.jobs.iter().filter(|(_, job)| job.function == function).map(|(at, _)| at).collect()
     }
 
+    /// Whether a body had better be packed than lie in an allocation of its own
+    /// until its job is run.
+    fn is_far_from_its_turn(&self, new: &NewJob, now_s: u64) -> bool {
+        self.jobs.len() >= PACKED_FROM_JOBS
+            && new.body.len() <= PACKED_BYTES_MAX
+            && (new.not_before_s > now_s
+                || self.functions[new.function].lanes[new.priority.index()].len() >= PACKED_FROM_PLACE)
+    }
+
+    fn pack(&mut self, at: u32) {
+        let Stored::Shared(body) = &self.jobs[at].stored else { return };
+        let body = body.clone();
+        let jobs = &mut self.jobs;
+        let moved = &mut |job, place| jobs[job].stored = Stored::Packed(place);
+        let place = self.packed.push(at, &body, moved);
+        self.jobs[at].stored = Stored::Packed(place);
+    }
+
+    /// Puts a packed body into an allocation of its own.
+    fn share(&mut self, at: u32) {
+        let Stored::Packed(place) = self.jobs[at].stored else { return };
+        self.jobs[at].stored = Stored::Shared(Body::concat(&[self.packed.get(place)]));
+        let jobs = &mut self.jobs;
+        self.packed.remove(place, &mut |job, place| jobs[job].stored = Stored::Packed(place));
+    }
+
+    /// The parties of a job, which has some from now on.
+    fn parties_mut(&mut self, at: u32) -> &mut Parties {
+        let job = &mut self.jobs[at];
+        if job.parties == NO_PARTIES {
+            job.parties = self.parties.insert(Parties::default());
+        }
+        &mut self.parties[job.parties]
+    }
+
     fn stop_running(&mut self, at: u32) {
-        let job = &self.jobs[at];
-        let State::Running(running) = job.state else { unreachable!("only a running job is stopped") };
+        let parties = self.parties_mut(at);
+        let running = parties.running.take().expect("only a running job is stopped");
         if running.deadline_us != u64::MAX {
             self.deadlines.remove(&(running.deadline_us, at));
         }
+        let job = &mut self.jobs[at];
         self.functions[job.function].running -= 1;
+        if self.parties[job.parties].clients.as_slice().is_empty() {
+            self.parties.remove(job.parties);
+            job.parties = NO_PARTIES;
+        }
     }
 
     fn unfile(&mut self, at: u32) {
-        let job = &self.jobs[at];
+        let job = self.job(at);
         if job.standing == Standing::Dead || unique_key(job.unique(), job.workload()).is_none() {
             return;
         }
-        self.by_unique.remove(job.unique_hash, at);
+        let hash = job.unique_hash;
+        self.by_unique.remove(hash, at);
     }
 
     fn unique_hash(&self, function: u32, key: &[u8]) -> u32 {

@@ -14,27 +14,41 @@ const GONE: u32 = u32::MAX;
 
 /// Some jobs whose numbers follow each other.
 struct Run {
-    /// In ascending order, those of jobs that are gone included.
-    numbers: Vec<u64>,
+    /// The first of the numbers.
+    first: u64,
+    /// How far the numbers are from the first, in ascending order, those of
+    /// jobs that are gone included.
+    offsets: Vec<u32>,
     /// The jobs with these numbers, or [`GONE`].
     jobs: Vec<u32>,
     live: usize,
 }
 
 impl Run {
-    fn new() -> Self {
-        Self { numbers: Vec::with_capacity(RUN_JOBS), jobs: Vec::with_capacity(RUN_JOBS), live: 0 }
+    fn new(first: u64) -> Self {
+        let (offsets, jobs) = (Vec::with_capacity(RUN_JOBS), Vec::with_capacity(RUN_JOBS));
+        Self { first, offsets, jobs, live: 0 }
     }
 
-    fn push(&mut self, number: u64, job: u32) {
-        self.numbers.push(number);
+    /// What stands for a number in `offsets`, if it is in reach.
+    fn offset(&self, number: u64) -> Option<u32> {
+        u32::try_from(number.checked_sub(self.first)?).ok()
+    }
+
+    /// The last of the numbers.
+    fn last(&self) -> Option<u64> {
+        self.offsets.last().map(|&offset| self.first + u64::from(offset))
+    }
+
+    fn push(&mut self, offset: u32, job: u32) {
+        self.offsets.push(offset);
         self.jobs.push(job);
         self.live += 1;
     }
 
     fn entries(&self) -> impl Iterator<Item = (u64, u32)> {
-        let all = self.numbers.iter().copied().zip(self.jobs.iter().copied());
-        all.filter(|&(_, job)| job != GONE)
+        let all = self.offsets.iter().map(|&offset| self.first + u64::from(offset));
+        all.zip(self.jobs.iter().copied()).filter(|&(_, job)| job != GONE)
     }
 }
 
@@ -54,13 +68,22 @@ impl Numbers {
 
     /// Adds a job, whose number is greater than any before.
     pub(super) fn insert(&mut self, number: u64, job: u32) {
-        let full = self.runs.back().is_none_or(|last| last.numbers.len() >= RUN_JOBS);
-        if full {
-            self.runs.push_back(Run::new());
+        let room = |last: &&mut Run| last.offsets.len() < RUN_JOBS && !last.offsets.is_empty();
+        if let Some(last) = self.runs.back_mut().filter(room)
+            && let Some(offset) = last.offset(number)
+        {
+            assert!(last.last() < Some(number), "job numbers grow");
+            return last.push(offset, job);
         }
-        let last = self.runs.back_mut().expect("a run with room is there");
-        assert!(last.numbers.last().is_none_or(|&before| before < number), "job numbers grow");
-        last.push(number, job);
+        match self.runs.back_mut() {
+            // The last run may be empty; it is used for what comes.
+            Some(last) if last.offsets.is_empty() => last.first = number,
+            before => {
+                assert!(before.is_none_or(|run| run.last() < Some(number)), "job numbers grow");
+                self.runs.push_back(Run::new(number));
+            }
+        }
+        self.runs.back_mut().expect("a run with room is there").push(0, job);
     }
 
     /// Forgets the job with this number.
@@ -74,7 +97,7 @@ impl Numbers {
         run.live -= 1;
         match run.live {
             0 if is_last => {
-                run.numbers.clear();
+                run.offsets.clear();
                 run.jobs.clear();
             }
             0 => {
@@ -88,25 +111,32 @@ impl Numbers {
 
     /// Leaves out what is gone, and joins the run before if there is room.
     fn compact(&mut self, at: usize) {
-        let run = &self.runs[at];
-        let live: Vec<(u64, u32)> = run.entries().collect();
-        let joins = at > 0 && self.runs[at - 1].live + live.len() <= RUN_JOBS;
-        let mut whole: Vec<(u64, u32)> = Vec::new();
-        if joins {
-            whole.extend(self.runs[at - 1].entries());
+        let mut whole = Run::new(self.runs[at].first);
+        let before = at.checked_sub(1).filter(|&before| {
+            let (before, run) = (&self.runs[before], &self.runs[at]);
+            let end = run.entries().last().and_then(|(number, _)| before.offset(number));
+            before.live + run.live <= RUN_JOBS && end.is_some()
+        });
+        if let Some(before) = before {
+            whole.first = self.runs[before].first;
+        }
+        for (number, job) in before.into_iter().chain([at]).flat_map(|run| self.runs[run].entries()) {
+            let offset = whole.offset(number).expect("the last number is in reach");
+            whole.push(offset, job);
+        }
+        whole.offsets.shrink_to_fit();
+        whole.jobs.shrink_to_fit();
+        if before.is_some() {
             self.runs.remove(at);
         }
-        whole.extend(live);
-        let target = &mut self.runs[if joins { at - 1 } else { at }];
-        (target.numbers, target.jobs) = whole.iter().copied().unzip();
-        target.live = whole.len();
+        self.runs[before.unwrap_or(at)] = whole;
     }
 
     fn locate(&self, number: u64) -> Option<(usize, usize)> {
-        let after =
-            self.runs.partition_point(|run| run.numbers.first().is_some_and(|&first| first <= number));
+        let after = self.runs.partition_point(|run| run.first <= number);
         let at = after.checked_sub(1)?;
-        let place = self.runs[at].numbers.binary_search(&number).ok()?;
+        let run = &self.runs[at];
+        let place = run.offsets.binary_search(&run.offset(number)?).ok()?;
         Some((at, place))
     }
 }
@@ -148,6 +178,23 @@ mod tests {
     }
 
     #[test]
+    fn numbers_far_from_each_other_are_found() {
+        let far = |number: u64| number * number * (u64::from(u32::MAX) / 100);
+        let mut numbers = Numbers::default();
+        for number in 0..1000 {
+            numbers.insert(far(number), u32::try_from(number).unwrap());
+        }
+        for number in (0..1000).filter(|number| number % 7 != 0) {
+            numbers.remove(far(number));
+        }
+        for number in 0..1000 {
+            let job = (number % 7 == 0).then(|| u32::try_from(number).unwrap());
+            assert_eq!(numbers.find(far(number)), job);
+            assert_eq!(numbers.find(far(number) + 1), None);
+        }
+    }
+
+    #[test]
     fn stragglers_share_runs() {
         const EVERY: u64 = 100;
         let mut numbers = filled(100_000);
@@ -159,7 +206,7 @@ mod tests {
             assert_eq!(numbers.find(number * 3), Some(u32::try_from(number).unwrap()));
         }
         assert!(numbers.runs.len() <= 4 * left as usize / RUN_JOBS + 2, "{} runs", numbers.runs.len());
-        let bytes: usize = numbers.runs.iter().map(|run| run.numbers.capacity() * 12).sum();
+        let bytes: usize = numbers.runs.iter().map(|run| run.offsets.capacity() * 8).sum();
         assert!(bytes <= 100_000, "{bytes} bytes for {left} jobs");
     }
 }

@@ -187,3 +187,37 @@ fn the_newest_job_answers_for_a_unique_in_several_functions() {
     let newer = script.add(Priority::Normal, "u", "", 0);
     assert_eq!(script.queue.find_unique(b"u"), Some(script.at(newer)));
 }
+
+#[test]
+fn bodies_of_a_deep_queue_are_packed_until_their_turn() {
+    const JOBS: u64 = 10_000;
+    let mut script = Script::new();
+    let text = |number: u64| (format!("unique {number}"), format!("workload {number}"));
+    for number in 1..=JOBS {
+        let (unique, workload) = text(number);
+        let due_s = if number % 100 == 0 { 200 } else { 0 };
+        assert_eq!(script.add(Priority::Normal, &unique, &workload, due_s), number);
+    }
+    let packed = |job: &Job| matches!(job.stored, Stored::Packed(_));
+    assert!(script.queue.jobs.iter().filter(|(_, job)| packed(job)).count() as u64 >= JOBS - 1100);
+    // Some leave the middle, most are taken, those that are left move together.
+    for number in (1..JOBS).filter(|number| number % 7 == 3) {
+        script.queue.remove(script.at(number));
+    }
+    while let Some(number) = script.take() {
+        let at = script.at(number);
+        let (unique, workload) = text(number);
+        assert_eq!(**script.queue.job(at).shared_body(), *(unique + &workload).as_bytes());
+        script.queue.remove(at);
+    }
+    let left: Vec<u64> = (1..=JOBS).filter(|number| number % 100 == 0 && number % 7 != 3).collect();
+    assert_eq!(script.queue.len(), left.len());
+    for &number in &left {
+        let (unique, workload) = text(number);
+        let at = script.queue.find_same(script.function, unique.as_bytes(), b"").expect("it waits");
+        assert_eq!(script.queue.job(at).number, number);
+        assert_eq!(script.queue.job(at).workload(), workload.as_bytes());
+        script.queue.remove(at);
+    }
+    assert_eq!((script.queue.len(), script.queue.bytes(), script.queue.parties.len()), (0, 0, 0));
+}

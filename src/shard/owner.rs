@@ -23,9 +23,9 @@ use super::message::{
 use super::outbox::{Event, Outbox};
 use super::settings::{Retries, Wakeup};
 use crate::queue::body::Body;
-use crate::queue::job::{Job, Party, Priority, Standing, State, Waiting};
+use crate::queue::job::{Party, Priority, Standing, State, Waiting};
 use crate::queue::name::Name;
-use crate::queue::{NewJob, Queue};
+use crate::queue::{JobView, NewJob, Queue};
 
 /// A wake of every sleeper.
 pub(super) const WAKE_ALL: u32 = u32::MAX;
@@ -193,7 +193,7 @@ impl Owner {
         let job = Assignment {
             run: Run { number: job.number, losses: job.losses },
             function: key,
-            body: job.body.clone(),
+            body: job.shared_body().clone(),
             unique_bytes: job.unique_bytes,
             reducer_bytes: job.reducer_bytes,
         };
@@ -554,13 +554,13 @@ fn report_accepted<O: Outbox>(submit: &Submit, cx: &mut Context<'_, O>) {
 
 /// Sends news of a job to every client that waits for it.
 fn tell<O: Outbox>(
-    job: &Job,
+    job: JobView<'_>,
     kind: WorkKind,
     body: &Body,
     producer: Option<ConnId>,
     cx: &mut Context<'_, O>,
 ) {
-    for waiting in job.clients.as_slice() {
+    for waiting in job.clients() {
         let conn = ConnId::from_bits(waiting.client.name());
         let waiter = Waiter { conn, ticket: waiting.ticket };
         cx.send(
@@ -570,13 +570,13 @@ fn tell<O: Outbox>(
     }
 }
 
-fn status_of(job: &Job) -> JobStatus {
+fn status_of(job: JobView<'_>) -> JobStatus {
     let running = job.running();
     JobStatus {
         number: job.number,
         running: running.is_some(),
         numerator: running.map_or(0, |running| running.numerator),
         denominator: running.map_or(0, |running| running.denominator),
-        clients: u32::try_from(job.clients.as_slice().len()).unwrap_or(u32::MAX),
+        clients: u32::try_from(job.clients().len()).unwrap_or(u32::MAX),
     }
 }

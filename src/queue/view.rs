@@ -1,0 +1,83 @@
+//! A job together with what is kept elsewhere of it.
+
+use std::ops::Deref;
+
+use super::body::Body;
+use super::job::{Job, NO_PARTIES, Parties, Running, Standing, Stored, Waiting};
+use super::packed::Packed;
+use super::slab::Slab;
+
+/// A look at one job.
+#[derive(Clone, Copy)]
+pub struct JobView<'a> {
+    pub(super) job: &'a Job,
+    pub(super) parties: &'a Slab<Parties>,
+    pub(super) packed: &'a Packed,
+}
+
+impl Deref for JobView<'_> {
+    type Target = Job;
+
+    fn deref(&self) -> &Job {
+        self.job
+    }
+}
+
+impl<'a> JobView<'a> {
+    /// Unique, reducer and workload, one after the other.
+    #[must_use]
+    pub fn body(self) -> &'a [u8] {
+        match &self.job.stored {
+            Stored::Shared(body) => body,
+            Stored::Packed(place) => self.packed.get(*place),
+        }
+    }
+
+    /// The same, to be shared; only of a running job.
+    #[must_use]
+    pub fn shared_body(self) -> &'a Body {
+        match &self.job.stored {
+            Stored::Shared(body) => body,
+            Stored::Packed(_) => unreachable!("the body of a running job is shared"),
+        }
+    }
+
+    /// The unique that it was submitted with; possibly empty.
+    #[must_use]
+    pub fn unique(self) -> &'a [u8] {
+        &self.body()[..usize::from(self.unique_bytes)]
+    }
+
+    /// The workload.
+    #[must_use]
+    pub fn workload(self) -> &'a [u8] {
+        &self.body()[usize::from(self.unique_bytes) + usize::from(self.reducer_bytes)..]
+    }
+
+    /// Who waits for it, in the order they came.
+    #[must_use]
+    pub fn clients(self) -> &'a [Waiting] {
+        self.parties().map_or(&[], |parties| parties.clients.as_slice())
+    }
+
+    /// Who has it, if a worker does.
+    #[must_use]
+    pub fn running(self) -> Option<&'a Running> {
+        self.parties()?.running.as_ref()
+    }
+
+    /// Whether it is not to be run again when its worker is lost: cancelled,
+    /// or left by all its clients.
+    #[must_use]
+    pub fn is_unwanted(self) -> bool {
+        match self.standing {
+            Standing::Foreground => self.clients().is_empty(),
+            Standing::Background => false,
+            Standing::Dead => true,
+        }
+    }
+
+    fn parties(self) -> Option<&'a Parties> {
+        (self.job.parties != NO_PARTIES).then(|| &self.parties[self.job.parties])
+    }
+}
