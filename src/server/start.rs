@@ -68,6 +68,7 @@ fn serve(program: &str, config: &Config) -> Result<(), String> {
     if let Some(reason) = &config.unbuilt {
         return Err(reason.clone());
     }
+    process::refuse_huge_pages();
     process::allow_descriptors(config.process.file_descriptors)?;
     if config.process.coredump {
         process::allow_core_file()?;
