@@ -243,3 +243,53 @@ impl Role for Client {
         (self.slots.len() - self.free.len()) as u64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gearshard::protocol::packet::Magic;
+
+    use super::*;
+    use crate::engine::payload::Payloads;
+    use crate::engine::plan::Picks;
+    use crate::engine::progress::Tally;
+    use crate::engine::run::Uniques;
+
+    /// Two jobs in flight, and these packets from the server.
+    fn reordered_in(answers: &[(Command, &'static [u8], u64)]) -> (u64, u64) {
+        let functions = Picks::one(b"f".to_vec());
+        let run = Run::new(Payloads::new(1, Picks::one(16)), functions, Uniques::None);
+        let (mut tally, mut output) = (Tally::new(), Vec::new());
+        let mut turn = Turn { run: &run, tally: &mut tally, now: Instant::now(), output: &mut output };
+        let mut client = Client::new(Mode::Foreground, 2);
+        run.quota.allow(2);
+        client.order(&mut turn, Order::Submit);
+        for &(command, handle, number) in answers {
+            let mut payload = Vec::new();
+            let slot = u32::try_from(number).unwrap();
+            run.payloads.write(Stamp { number, slot }, &mut payload);
+            let data: &[u8] = if command == Command::WorkComplete { &payload } else { &[] };
+            let mut bytes = Vec::new();
+            gearshard::protocol::encode::encode(&mut bytes, Magic::Response, command, &[handle], data);
+            let decoded = gearshard::protocol::decode::decode(&bytes, u32::MAX).unwrap();
+            let Some((gearshard::protocol::decode::Frame::Binary(packet), _)) = decoded else {
+                panic!("a whole packet")
+            };
+            client.packet(&mut turn, &packet);
+        }
+        let faults = run.ledger.faults();
+        assert_eq!(faults.list().iter().map(|(_, count)| count).sum::<u64>(), faults.reordered);
+        (faults.reordered, client.in_flight())
+    }
+
+    #[test]
+    fn answers_that_change_places_are_noticed_and_all_jobs_end() {
+        use Command::{JobCreated, WorkComplete};
+        let made = |handle| (JobCreated, handle, 0);
+        let in_order = [made(&b"a"[..]), made(b"b"), (WorkComplete, b"b", 1), (WorkComplete, b"a", 0)];
+        assert_eq!(reordered_in(&in_order), (0, 0));
+        let swapped = [made(&b"b"[..]), made(b"a"), (WorkComplete, b"a", 0)];
+        assert_eq!(reordered_in(&swapped), (1, 1));
+        let early = [(WorkComplete, &b"a"[..], 0), made(b"a"), made(b"b"), (WorkComplete, b"b", 1)];
+        assert_eq!(reordered_in(&early), (1, 0));
+    }
+}
