@@ -5,31 +5,15 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 
 use serde_json::Value;
+use support::loadgen::loadgen;
 use support::process::Finished;
 use support::{Peers, Process, wait_until};
 
 /// Jobs of a run: enough to be measured, too few to be waited for.
 const SHORT: [&str; 5] = ["fg", "--count", "2000", "--warmup", "0"];
-
-/// The load generator, built like the server under test and beside it.
-fn loadgen() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let directory = Path::new(env!("CARGO_BIN_EXE_gearshard")).parent().unwrap();
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "-p", "gearshard-loadgen"]);
-        cargo.arg("--target-dir").arg(directory.parent().unwrap());
-        let profile = directory.file_name().unwrap().to_str().unwrap();
-        cargo.args(["--profile", if profile == "debug" { "dev" } else { profile }]);
-        assert!(cargo.status().unwrap().success(), "the load generator does not build");
-        directory.join("gearshard-loadgen")
-    })
-}
 
 fn ours() -> String {
     format!("ours={} -t 1", env!("CARGO_BIN_EXE_gearshard"))
