@@ -1,5 +1,6 @@
-//! The load generator: every scenario, briefly, against this server and against
-//! Debian's gearmand; and that it notices what a server does wrong.
+//! The load generator: every scenario, briefly, against this server, against
+//! Debian's gearmand, and against its own relay where that can do the work; and
+//! that it notices what a server does wrong.
 //!
 //! Nothing here is judged by the clock.
 
@@ -7,11 +8,12 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::process::Command;
 
 use gearshard::protocol::packet::Command as Wire;
 use serde_json::Value;
-use support::loadgen::loadgen;
+use support::loadgen::{Relay, loadgen};
 use support::proxy::{Act, Proxy};
 use support::{Kind, Process, Server};
 
@@ -24,7 +26,7 @@ struct Run {
 
 impl Run {
     /// Runs a scenario against whatever listens at `address`.
-    fn of(what: &str, scenario: &[&str], address: std::net::SocketAddr, more: &[String]) -> Self {
+    fn of(what: &str, scenario: &[&str], address: SocketAddr, more: &[String]) -> Self {
         let mut command = Command::new(loadgen());
         command.args(scenario).arg(format!("--server={address}")).arg("--json").args(more);
         let run = Process::run(command, b"");
@@ -67,15 +69,32 @@ impl Run {
 
 /// Runs a scenario against one shard, two shards and gearmand: each must pass,
 /// and is looked at by `check`.
-fn everywhere(scenario: &[&str], check: impl Fn(&Run)) {
+fn on_servers(scenario: &[&str], check: impl Fn(&Run)) {
     let servers: [(Kind, &[&str]); 3] =
         [(Kind::Gearshard, &["-t", "1"]), (Kind::Gearshard, &["-t", "2"]), (Kind::Gearmand, &[])];
     for (kind, args) in servers {
         let server = Server::start(kind, args);
-        let pid = format!("--server-pid={}", server.pid());
-        let run = Run::of(&format!("{kind:?} {args:?}"), scenario, server.address(), &[pid]);
-        run.assert_passed();
-        check(&run);
+        passes(&format!("{kind:?} {args:?}"), scenario, server.address(), server.pid(), &check);
+    }
+}
+
+/// Runs a scenario against a relay with these options.
+fn on_relay(args: &[&str], scenario: &[&str], check: impl Fn(&Run)) {
+    let relay = Relay::start(args);
+    passes(&format!("relay {args:?}"), scenario, relay.address(), relay.pid(), check);
+}
+
+fn passes(what: &str, scenario: &[&str], address: SocketAddr, pid: u32, check: impl Fn(&Run)) {
+    let run = Run::of(what, scenario, address, &[format!("--server-pid={pid}")]);
+    run.assert_passed();
+    check(&run);
+}
+
+/// Runs a scenario against all servers and the relay.
+fn everywhere(scenario: &[&str], check: impl Fn(&Run)) {
+    on_servers(scenario, &check);
+    for args in [&[][..], &["--no-job"]] {
+        on_relay(args, scenario, &check);
     }
 }
 
@@ -129,7 +148,7 @@ fn connect() {
 #[test]
 fn unique() {
     let scenario = ["unique", "--uniques=50", "--repeat=3", "--clients=4"];
-    everywhere(&scenario, |run| {
+    on_servers(&scenario, |run| {
         phases(&[
             ("submit, foreground", 600),
             ("answer, foreground", 600),
@@ -177,7 +196,10 @@ fn mixed() {
 #[test]
 fn functions() {
     let scenario = ["functions", "--total=60", "--each=20", "--beside=4", "--count=600"];
-    everywhere(&scenario, phases(&[("enqueue, 4 of 4", 600), ("drain, 20 of 60", 600)]));
+    let expected = [("enqueue, 4 of 4", 600), ("drain, 20 of 60", 600)];
+    on_servers(&scenario, phases(&expected));
+    // Workers ask in vain.
+    on_relay(&["--no-job"], &scenario, phases(&expected));
     let scenario = ["functions", "--spread=1,7,200", "--workers=4", "--count=600"];
     let expected =
         [("drain, 1 functions", 600), ("drain, 7 functions", 600), ("enqueue, 200 functions", 600)];

@@ -111,6 +111,20 @@ impl Kind {
             (true, Level::Low) => Command::SubmitJobLowBg,
         }
     }
+
+    /// How a packet submits a job, if it does.
+    pub(crate) const fn of(command: Command) -> Option<Self> {
+        let (background, level) = match command {
+            Command::SubmitJobHigh => (false, Level::High),
+            Command::SubmitJob => (false, Level::Normal),
+            Command::SubmitJobLow => (false, Level::Low),
+            Command::SubmitJobHighBg => (true, Level::High),
+            Command::SubmitJobBg => (true, Level::Normal),
+            Command::SubmitJobLowBg => (true, Level::Low),
+            _ => return None,
+        };
+        Some(Self { background, level })
+    }
 }
 
 #[cfg(test)]
@@ -130,6 +144,17 @@ mod tests {
         assert!((69_000..71_000).contains(&often), "{often}");
         assert!((0..100_000).all(|number| *picks.of(number) != "never"));
         assert!((0..1_000).all(|number| picks.of(number) == picks.of(number)));
+    }
+
+    #[test]
+    fn a_kind_is_told_from_its_packet() {
+        for background in [false, true] {
+            for level in [Level::High, Level::Normal, Level::Low] {
+                let kind = Kind { background, level };
+                assert_eq!(Kind::of(kind.command()), Some(kind));
+            }
+        }
+        assert_eq!(Kind::of(Command::GrabJob), None);
     }
 
     #[test]

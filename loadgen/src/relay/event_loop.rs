@@ -49,20 +49,12 @@ pub(super) struct EventLoop {
 }
 
 impl EventLoop {
-    pub(super) fn listen(address: SocketAddr, eager: bool) -> io::Result<Self> {
+    pub(super) fn listen(address: SocketAddr, eager: bool, switch: Switch) -> io::Result<Self> {
         let mut listener = TcpListener::bind(address)?;
         let poll = Poll::new()?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let scratch = vec![0; SCRATCH_BYTES];
-        Ok(Self {
-            poll,
-            listener,
-            links: Vec::new(),
-            free: Vec::new(),
-            switch: Switch::default(),
-            scratch,
-            eager,
-        })
+        Ok(Self { poll, listener, links: Vec::new(), free: Vec::new(), switch, scratch, eager })
     }
 
     pub(super) fn address(&self) -> io::Result<SocketAddr> {

@@ -1,7 +1,8 @@
 //! Who gets what: packets in, packets into the outputs of others.
 //!
-//! A GRAB that finds no job is not answered: the worker waits in a ring of its
-//! functions, and the next job goes to it at once. Knows no sockets.
+//! A GRAB that finds no job is not answered, unless that is wanted: the worker
+//! waits in a ring of its functions, and the next job goes to it at once. Knows
+//! no sockets.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -10,6 +11,7 @@ use gearshard::protocol::packet::{Command, Magic, Packet};
 
 use super::backlog::{Backlog, Waiting};
 use super::handle::{Handle, NOBODY};
+use crate::engine::plan::Kind;
 
 /// A function that a worker serves.
 struct Skill {
@@ -39,16 +41,24 @@ pub(super) struct Peer {
 #[derive(Default)]
 struct Function {
     name: Vec<u8>,
-    backlog: Backlog,
+    /// Jobs that wait, by their priority: the first of these are handed out first.
+    backlogs: [Backlog; 3],
     /// Workers that have asked: their place, and which of their skills this is.
     asking: VecDeque<(u32, u32)>,
     /// The same for those that want to be woken.
     sleeping: VecDeque<(u32, u32)>,
 }
 
+impl Function {
+    fn is_idle(&self) -> bool {
+        self.backlogs.iter().all(Backlog::is_empty)
+    }
+}
+
 /// All that the relay knows.
-#[derive(Default)]
 pub(super) struct Switch {
+    /// Whether a GRAB that finds no job is answered.
+    says_no_job: bool,
     peers: Vec<Option<Peer>>,
     names: HashMap<Vec<u8>, u32>,
     functions: Vec<Function>,
@@ -61,6 +71,20 @@ pub(super) struct Switch {
 }
 
 impl Switch {
+    /// A switch that answers a GRAB in vain with NO_JOB, or keeps it until there is a job.
+    pub(super) fn new(says_no_job: bool) -> Self {
+        Self {
+            says_no_job,
+            peers: Vec::new(),
+            names: HashMap::new(),
+            functions: Vec::new(),
+            last: 0,
+            number: 0,
+            workers_to_flush: Vec::new(),
+            clients_to_flush: Vec::new(),
+        }
+    }
+
     /// A connection has come; `place` is free, and not far behind the others.
     pub(super) fn open(&mut self, place: u32) {
         let index = place as usize;
@@ -107,11 +131,13 @@ impl Switch {
 
     /// Acts on one packet.
     pub(super) fn packet(&mut self, from: u32, packet: &Packet<'_>) {
+        if let Some(kind) = Kind::of(packet.command) {
+            return self.submit(from, kind, packet);
+        }
         match packet.command {
-            Command::SubmitJob => self.submit(from, from, packet),
-            Command::SubmitJobBg => self.submit(from, NOBODY, packet),
             Command::WorkComplete
             | Command::WorkFail
+            | Command::WorkException
             | Command::WorkData
             | Command::WorkWarning
             | Command::WorkStatus => self.forward(packet),
@@ -139,8 +165,9 @@ impl Switch {
         }
     }
 
-    fn submit(&mut self, from: u32, waits: u32, packet: &Packet<'_>) {
+    fn submit(&mut self, from: u32, kind: Kind, packet: &Packet<'_>) {
         self.number += 1;
+        let waits = if kind.background { NOBODY } else { from };
         let handle = Handle { client: waits, number: self.number }.bytes();
         self.send(from, Command::JobCreated, &[&handle], &[]);
         let [name, unique, ..] = packet.args;
@@ -153,7 +180,7 @@ impl Switch {
                 list(&mut self.workers_to_flush, &mut self.clients_to_flush, worker, peer);
             }
             None => {
-                self.functions[function as usize].backlog.push(job);
+                self.functions[function as usize].backlogs[kind.level as usize].push(job);
                 self.wake(function);
             }
         }
@@ -193,10 +220,13 @@ impl Switch {
         peer.asleep = false;
         peer.answer = answer;
         for at in 0..peer.skills.len() {
-            let Function { name, backlog, .. } = &mut self.functions[peer.skills[at].function as usize];
-            if backlog.pop(|job| assign(peer, name, job)) {
+            let Function { name, backlogs, .. } = &mut self.functions[peer.skills[at].function as usize];
+            if backlogs.iter_mut().any(|backlog| backlog.pop(|job| assign(peer, name, job))) {
                 return list(&mut self.workers_to_flush, &mut self.clients_to_flush, from, peer);
             }
+        }
+        if self.says_no_job {
+            return self.send(from, Command::NoJob, &[], &[]);
         }
         peer.grabs += 1;
         for (index, skill) in (0..).zip(&mut peer.skills) {
@@ -209,7 +239,7 @@ impl Switch {
     fn sleep(&mut self, from: u32) {
         let Some(peer) = self.peers.get_mut(from as usize).and_then(Option::as_mut) else { return };
         peer.worker = true;
-        if peer.skills.iter().any(|skill| !self.functions[skill.function as usize].backlog.is_empty()) {
+        if peer.skills.iter().any(|skill| !self.functions[skill.function as usize].is_idle()) {
             return self.send(from, Command::Noop, &[], &[]);
         }
         // One whose GRAB is not answered yet gets its job without being woken.
