@@ -7,6 +7,7 @@
 mod abort;
 mod compare;
 mod engine;
+mod neighbour;
 mod options;
 mod process;
 mod relay;

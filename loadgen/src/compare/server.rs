@@ -10,6 +10,8 @@ use nix::unistd::{User, geteuid};
 use super::child::{Directory, Interrupt, LOOK_INTERVAL, Running};
 use super::line::{Known, Line};
 use crate::abort::Abort;
+use crate::engine::connection::connect;
+use crate::engine::conversation::Greeting;
 
 /// How long a server may take until it answers.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -48,7 +50,7 @@ impl Server {
             // A stranger who took the port first makes our server end: the next look tells.
             let answer = match known {
                 Known::Neighbour => TcpStream::connect(self.address).map(drop),
-                _ => crate::engine::connection::connect(self.address).map(drop),
+                _ => connect(self.address, &Greeting::gearman()).map(drop),
             };
             match answer {
                 Ok(()) => return self.check(),

@@ -1,6 +1,6 @@
-//! One non-blocking connection: bytes in, packets out of them, bytes back.
+//! One non-blocking connection: bytes in, bytes out.
 //!
-//! Knows nothing of jobs. A read that came back short has emptied the socket,
+//! Knows no protocol. A read that came back short has emptied the socket,
 //! so there is one `recv` a readiness as a rule; what is to be sent leaves in
 //! one `send` at the end of a turn.
 
@@ -8,12 +8,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use gearshard::protocol::decode::{self, Frame};
-use gearshard::protocol::encode::encode;
-use gearshard::protocol::packet::{Command, Magic, Packet};
-
-/// Packets from a server are never refused for their length.
-const BODY_BYTES_MAX: u32 = u32::MAX;
+use crate::engine::conversation::Greeting;
 
 /// How long a server may take for its first answer.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(60);
@@ -25,7 +20,7 @@ pub(crate) enum Broken {
     Closed,
     /// The operating system's reason.
     Io(io::Error),
-    /// What came is not Gearman.
+    /// What came is not the protocol.
     Protocol(String),
 }
 
@@ -34,7 +29,7 @@ impl std::fmt::Display for Broken {
         match self {
             Self::Closed => write!(f, "the server closed the connection"),
             Self::Io(error) => write!(f, "{error}"),
-            Self::Protocol(text) => write!(f, "the server sent what is not a packet: {text}"),
+            Self::Protocol(text) => write!(f, "the server sent what the protocol does not have: {text}"),
         }
     }
 }
@@ -48,28 +43,42 @@ impl From<io::Error> for Broken {
 /// A connected socket with what is left to read and to write.
 pub(crate) struct Connection {
     socket: mio::net::TcpStream,
-    /// The start of a packet whose rest has not come.
+    /// The start of what has not come whole.
     input: Vec<u8>,
     /// What is to be sent; the first `sent` bytes have been.
     output: Vec<u8>,
     sent: usize,
 }
 
-/// Connects, and waits until the server answers an ECHO_REQ: only then has it
-/// accepted the connection, so a fleet never overruns the backlog.
-pub(crate) fn connect(server: SocketAddr) -> io::Result<TcpStream> {
+/// Connects, and waits until the server has answered: only then has it accepted
+/// the connection, so a fleet never overruns the backlog.
+pub(crate) fn connect(server: SocketAddr, greeting: &Greeting) -> io::Result<TcpStream> {
     let mut socket = TcpStream::connect(server)?;
     socket.set_nodelay(true)?;
     socket.set_read_timeout(Some(GREETING_TIMEOUT))?;
-    let mut question = Vec::new();
-    encode(&mut question, Magic::Request, Command::EchoReq, &[], b"hello");
-    let mut expected = Vec::new();
-    encode(&mut expected, Magic::Response, Command::EchoRes, &[], b"hello");
-    socket.write_all(&question)?;
-    let mut answer = vec![0; expected.len()];
-    socket.read_exact(&mut answer)?;
-    if answer != expected {
-        return Err(io::Error::other("the server does not answer ECHO_REQ; is it a Gearman server?"));
+    let stranger =
+        || io::Error::other(format!("the server answers otherwise than a {} server", greeting.protocol));
+    if greeting.server_first {
+        let mut line = vec![0; 64 << 10];
+        let mut length = 0;
+        while length == 0 || line[length - 1] != b'\n' {
+            length += match socket.read(&mut line[length..])? {
+                0 => return Err(stranger()),
+                more => more,
+            };
+        }
+    }
+    socket.write_all(&greeting.question)?;
+    let mut answer = vec![0; greeting.answer.len()];
+    let mut length = 0;
+    while length < answer.len() {
+        length += match socket.read(&mut answer[length..])? {
+            0 => return Err(stranger()),
+            more => more,
+        };
+        if answer[..length] != greeting.answer[..length] {
+            return Err(stranger());
+        }
     }
     socket.set_nonblocking(true)?;
     Ok(socket)
@@ -86,17 +95,18 @@ impl Connection {
         &mut self.socket
     }
 
-    /// Where packets to send are appended.
+    /// Where what is to be sent is appended.
     pub(crate) fn output(&mut self) -> &mut Vec<u8> {
         &mut self.output
     }
 
-    /// Reads what there is, and hands every whole packet to `each` together
-    /// with the output. `scratch` is room to read into.
+    /// Reads what there is, and hands it to `receive` together with the output;
+    /// what `receive` does not say it has used comes again with what follows.
+    /// `scratch` is room to read into.
     pub(crate) fn read(
         &mut self,
         scratch: &mut [u8],
-        mut each: impl FnMut(&mut Vec<u8>, &Packet<'_>),
+        mut receive: impl FnMut(&mut Vec<u8>, &[u8]) -> Result<usize, Broken>,
     ) -> Result<(), Broken> {
         loop {
             let length = match self.socket.read(scratch) {
@@ -108,11 +118,11 @@ impl Connection {
             };
             let received = &scratch[..length];
             if self.input.is_empty() {
-                let used = packets(received, &mut self.output, &mut each)?;
+                let used = receive(&mut self.output, received)?;
                 self.input.extend_from_slice(&received[used..]);
             } else {
                 self.input.extend_from_slice(received);
-                let used = packets(&self.input, &mut self.output, &mut each)?;
+                let used = receive(&mut self.output, &self.input)?;
                 self.input.drain(..used);
             }
             if length < scratch.len() {
@@ -135,27 +145,5 @@ impl Connection {
         self.output.clear();
         self.sent = 0;
         Ok(())
-    }
-}
-
-/// Hands over the whole packets at the start of `bytes`; returns their length.
-fn packets(
-    bytes: &[u8],
-    output: &mut Vec<u8>,
-    each: &mut impl FnMut(&mut Vec<u8>, &Packet<'_>),
-) -> Result<usize, Broken> {
-    let mut used = 0;
-    loop {
-        match decode::decode(&bytes[used..], BODY_BYTES_MAX) {
-            Ok(Some((Frame::Binary(packet), length))) => {
-                each(output, &packet);
-                used += length;
-            }
-            Ok(None) => return Ok(used),
-            Ok(Some((Frame::Line(line), _))) => {
-                return Err(Broken::Protocol(String::from_utf8_lossy(line).into_owned()));
-            }
-            Err(error) => return Err(Broken::Protocol(error.to_string())),
-        }
     }
 }

@@ -1,21 +1,21 @@
-//! One thread with its connections: polls them, and lets each role act.
+//! One thread with its connections: polls them, and lets each act.
 //!
-//! A turn is: poll, read every ready connection and let its role answer, write,
+//! A turn is: poll, read every ready connection and let its conversation go on, write,
 //! add up the counts. Commands from the scenario come through a channel.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use gearshard::protocol::packet::{Command as Wire, Packet};
 use mio::{Events, Interest, Poll, Token};
 
 use crate::engine::alarm::{ALARM, Alarm};
 use crate::engine::arrivals::{Agenda, Due, Schedule};
 use crate::engine::connection::{Broken, Connection};
+use crate::engine::conversation::Conversation;
 use crate::engine::ledger::Fault;
-use crate::engine::progress::{Latencies, Tally, Unit};
-use crate::engine::role::{Order, Role, Turn};
+use crate::engine::progress::{Latencies, Tally};
+use crate::engine::role::{Order, Turn};
 use crate::engine::run::Run;
 
 /// Room to read into, shared by a thread's connections.
@@ -24,15 +24,12 @@ const SCRATCH_BYTES: usize = 256 * 1024;
 /// The token that wakes a crew for a command.
 pub(crate) const WAKE: Token = Token(usize::MAX);
 
-/// What a barrier's ECHO_REQ carries.
-const BARRIER: &[u8] = b"barrier";
-
 /// What a crew is told.
 pub(crate) enum Command {
     /// Take over this connected socket; it is the client with this place among
     /// those of all threads, if it takes arrivals.
-    Seat(std::net::TcpStream, Box<dyn Role>, Option<usize>),
-    /// Give an order to every role.
+    Seat(std::net::TcpStream, Box<dyn Conversation>, Option<usize>),
+    /// Give an order to everybody.
     Order(Order),
     /// Submit jobs as they are due.
     Offer(Box<Offer>),
@@ -78,7 +75,7 @@ pub(crate) struct Part {
 
 struct Seat {
     connection: Connection,
-    role: Box<dyn Role>,
+    conversation: Box<dyn Conversation>,
 }
 
 /// One thread's state.
@@ -166,7 +163,7 @@ impl Crew {
     }
 
     fn is_full(&self, due: &Due) -> bool {
-        self.seats[due.seat].as_ref().is_some_and(|seat| seat.role.in_flight() >= self.in_flight_max)
+        self.seats[due.seat].as_ref().is_some_and(|seat| seat.conversation.in_flight() >= self.in_flight_max)
     }
 
     fn send_what_is_due(&mut self, now: Instant) {
@@ -184,7 +181,7 @@ impl Crew {
             let Some(seat) = &mut self.seats[due.seat] else { continue };
             let output = seat.connection.output();
             let mut turn = Turn { run: &self.run, tally: &mut self.tally, now, output };
-            seat.role.arrival(&mut turn, due.number, due.at);
+            seat.conversation.arrival(&mut turn, due.number, due.at);
             // Flushing one twice costs nothing.
             if self.unflushed.last() != Some(&due.seat) {
                 self.unflushed.push(due.seat);
@@ -224,7 +221,7 @@ impl Crew {
     fn commanded(&mut self, now: Instant) -> bool {
         loop {
             match self.commands.try_recv() {
-                Ok(Command::Seat(socket, role, client)) => self.seat(socket, role, client),
+                Ok(Command::Seat(socket, conversation, client)) => self.seat(socket, conversation, client),
                 Ok(Command::Offer(offer)) => self.offer(*offer),
                 Ok(Command::Order(order)) => self.order(now, order),
                 // Whoever asked may have given up waiting.
@@ -236,7 +233,8 @@ impl Crew {
                     let _ = answer.send(Part { latencies: self.tally.latencies.take(), cpu: thread_cpu() });
                 }
                 Ok(Command::InFlight(answer)) => {
-                    let _ = answer.send(self.seats.iter().flatten().map(|seat| seat.role.in_flight()).sum());
+                    let _ = answer
+                        .send(self.seats.iter().flatten().map(|seat| seat.conversation.in_flight()).sum());
                 }
                 Err(std::sync::mpsc::TryRecvError::Empty) => return true,
                 Err(std::sync::mpsc::TryRecvError::Disconnected) => return false,
@@ -244,7 +242,12 @@ impl Crew {
         }
     }
 
-    fn seat(&mut self, socket: std::net::TcpStream, role: Box<dyn Role>, client: Option<usize>) {
+    fn seat(
+        &mut self,
+        socket: std::net::TcpStream,
+        conversation: Box<dyn Conversation>,
+        client: Option<usize>,
+    ) {
         let mut connection = Connection::new(socket);
         let token = Token(self.seats.len());
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -255,7 +258,7 @@ impl Crew {
             self.arrive_at.resize(self.arrive_at.len().max(client + 1), None);
             self.arrive_at[client] = Some(self.seats.len());
         }
-        self.seats.push(Some(Seat { connection, role }));
+        self.seats.push(Some(Seat { connection, conversation }));
     }
 
     fn order(&mut self, now: Instant, order: Order) {
@@ -264,9 +267,9 @@ impl Crew {
             let mut turn =
                 Turn { run: &self.run, tally: &mut self.tally, now, output: seat.connection.output() };
             if order == Order::Echo {
-                turn.send(Wire::EchoReq, &[], BARRIER);
+                seat.conversation.barrier(&mut turn);
             } else {
-                seat.role.order(&mut turn, order);
+                seat.conversation.order(&mut turn, order);
             }
             if let Err(broken) = seat.connection.flush() {
                 self.lose(index, &broken);
@@ -275,17 +278,12 @@ impl Crew {
     }
 
     fn ready(&mut self, index: usize, now: Instant) {
-        let Some(Some(Seat { connection, role })) = self.seats.get_mut(index) else { return };
+        let Some(Some(Seat { connection, conversation })) = self.seats.get_mut(index) else { return };
         let (run, tally) = (&*self.run, &mut self.tally);
-        let each = |output: &mut Vec<u8>, packet: &Packet<'_>| {
-            tally.count(Unit::Received);
-            if packet.command == Wire::EchoRes && packet.data == BARRIER {
-                tally.count(Unit::Echoed);
-            } else {
-                role.packet(&mut Turn { run, tally, now, output }, packet);
-            }
+        let receive = |output: &mut Vec<u8>, bytes: &[u8]| {
+            conversation.receive(&mut Turn { run, tally, now, output }, bytes)
         };
-        let outcome = connection.read(&mut self.scratch, each).and_then(|()| connection.flush());
+        let outcome = connection.read(&mut self.scratch, receive).and_then(|()| connection.flush());
         if let Err(broken) = outcome {
             self.lose(index, &broken);
         }

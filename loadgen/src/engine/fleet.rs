@@ -15,10 +15,11 @@ use mio::{Poll, Waker};
 use crate::abort::Abort;
 use crate::engine::arrivals::Schedule;
 use crate::engine::connection;
+use crate::engine::conversation::Conversation;
 use crate::engine::crew::{Command, Crew, Offer, WAKE};
 use crate::engine::ledger::Fault;
 use crate::engine::progress::{Latencies, Unit};
-use crate::engine::role::{Order, Role};
+use crate::engine::role::Order;
 use crate::engine::run::Run;
 use crate::engine::sample::{Sample, Samples};
 use crate::engine::stop;
@@ -230,19 +231,19 @@ impl Fleet {
     }
 
     /// Connects one more client or worker.
-    pub(crate) fn seat(&mut self, role: impl Role + 'static) -> Result<(), Abort> {
-        let socket = connection::connect(self.target.server)
+    pub(crate) fn seat(&mut self, conversation: impl Conversation + 'static) -> Result<(), Abort> {
+        let socket = connection::connect(self.target.server, &conversation.greeting())
             .map_err(|error| Abort(format!("cannot connect to {}: {error}", self.target.server)))?;
         let thread = &self.threads[self.seats as usize % self.threads.len()];
-        let client = role.takes_arrivals().then_some(self.clients);
+        let client = conversation.takes_arrivals().then_some(self.clients);
         self.clients += usize::from(client.is_some());
-        thread.tell(Command::Seat(socket, Box::new(role), client))?;
+        thread.tell(Command::Seat(socket, Box::new(conversation), client))?;
         self.seats += 1;
         Ok(())
     }
 
-    /// Sends every role an order and waits until the server has answered an
-    /// ECHO_REQ behind it on every connection.
+    /// Gives everybody an order and waits until the server has answered a
+    /// barrier behind it on every connection.
     pub(crate) fn settle(&mut self, order: Order) -> Result<Outcome, Abort> {
         self.until(Unit::Echoed, self.seats, &[order, Order::Echo])
     }

@@ -27,7 +27,7 @@ pub(crate) enum Unit {
     Missed,
     /// NOOP received.
     Woken,
-    /// ECHO_RES received for a barrier.
+    /// The answer to a barrier received.
     Echoed,
     /// Any packet received.
     Received,

@@ -1,4 +1,5 @@
-//! What a connection does: the interface between a crew and its clients and workers.
+//! What a connection to a Gearman server does: the interface between a crew and
+//! its clients and workers.
 
 use std::time::Instant;
 
@@ -25,11 +26,11 @@ pub(crate) enum Order {
     Register(u32),
     /// Workers: ask this many times for a job though there is none.
     GrabInVain(u32),
-    /// Everybody: send an ECHO_REQ and wait for the answer.
+    /// Everybody: send a barrier, and wait for the answer.
     Echo,
 }
 
-/// One side of a connection to the server.
+/// One side of a connection to a Gearman server.
 pub(crate) trait Role: Send {
     /// Handles an order.
     fn order(&mut self, turn: &mut Turn<'_>, order: Order);

@@ -21,6 +21,7 @@ use crate::scenario::fg::Fg;
 use crate::scenario::flow::Flow;
 use crate::scenario::functions::Functions;
 use crate::scenario::mixed::Mixed;
+use crate::scenario::neighbour::Neighbour;
 use crate::scenario::prio::Prio;
 use crate::scenario::sleepers::Sleepers;
 use crate::scenario::unique::Unique;
@@ -83,6 +84,8 @@ pub(crate) enum Scenario {
     Unique(Unique),
     /// Large payloads: bytes a second, and the server's memory against the bytes in flight
     Big(Big),
+    /// The nearest work on NATS, Redis or beanstalkd: what other protocols take for it
+    Neighbour(Neighbour),
 }
 
 impl Scenario {
@@ -101,6 +104,7 @@ impl Scenario {
             Self::Unique(_) => "unique",
             Self::Big(_) => "big",
             Self::Connect(_) => "connect",
+            Self::Neighbour(_) => "neighbour",
         }
     }
 }
@@ -121,6 +125,7 @@ impl Options {
             Scenario::Unique(unique) => &unique.common,
             Scenario::Big(big) => &big.common,
             Scenario::Connect(connect) => &connect.common,
+            Scenario::Neighbour(neighbour) => &neighbour.common,
         }
     }
 }

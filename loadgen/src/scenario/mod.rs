@@ -11,6 +11,7 @@ pub(crate) mod functions;
 mod length;
 pub(crate) mod load;
 pub(crate) mod mixed;
+pub(crate) mod neighbour;
 pub(crate) mod prio;
 pub(crate) mod sleepers;
 pub(crate) mod unique;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::abort::Abort;
+use crate::engine::conversation::Greeting;
 use crate::engine::fleet::Outcome;
 use crate::engine::ledger::Fault;
 use crate::engine::payload::Payloads;
@@ -45,7 +47,11 @@ pub(crate) fn run(options: &Options) -> Result<Report, Abort> {
     stop::listen()?;
     // A fleet too large for the limit fails to connect, and says so.
     let _ = rlimit::increase_nofile_limit(rlimit::INFINITY);
-    crate::engine::connection::connect(target.server)
+    let greeting = match &options.scenario {
+        Scenario::Neighbour(neighbour) => neighbour.greeting()?,
+        _ => Greeting::gearman(),
+    };
+    crate::engine::connection::connect(target.server, &greeting)
         .map_err(|error| Abort(format!("cannot connect to {}: {error}", target.server)))?;
 
     let mut report = Report::new(options.scenario.name(), target.server.to_string());
@@ -62,6 +68,7 @@ pub(crate) fn run(options: &Options) -> Result<Report, Abort> {
         Scenario::Unique(unique) => unique::run(unique, target, &mut report),
         Scenario::Big(big) => big::run(big, target, &mut report),
         Scenario::Connect(connect) => connect::run(connect, target, &mut report),
+        Scenario::Neighbour(neighbour) => neighbour::run(neighbour, target, &mut report),
     };
     if let Err(abort) = outcome {
         report.abort(abort);
