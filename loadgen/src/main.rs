@@ -19,11 +19,11 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::abort::Abort;
-use crate::options::{CommandLine, Options, Program};
+use crate::options::{CommandLine, Program, Scenario};
 
 fn main() -> ExitCode {
     let outcome = match CommandLine::parse().program {
-        Program::Load(scenario) => load(&Options { scenario: *scenario }),
+        Program::Load(scenario) => load(&scenario),
         Program::Report(options) => report::stored::show(&options),
         Program::Relay(options) => relay::run(&options).map(|()| true),
         Program::Compare(options) => compare::run(&options),
@@ -38,10 +38,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn load(options: &Options) -> Result<bool, Abort> {
-    let output = &options.common().output;
+fn load(scenario: &Scenario) -> Result<bool, Abort> {
+    let output = &scenario.named().1.common().output;
     output.check()?;
-    let report = scenario::run(options)?;
+    let report = scenario::run(scenario)?;
     let passed = report.passed();
     output.write(&[(report.server.clone(), vec![report])])?;
     Ok(passed)

@@ -1,5 +1,6 @@
 //! What a process costs, read from `/proc`: processor time, switches, memory.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 
@@ -64,6 +65,18 @@ impl Process {
         Ok(usage)
     }
 
+    /// The processors that its threads may run on.
+    fn cores(self) -> io::Result<BTreeSet<u32>> {
+        let mut cores = BTreeSet::new();
+        for thread in fs::read_dir(format!("/proc/{}/task", self.0))? {
+            // A thread may end while we look.
+            let Ok(status) = fs::read_to_string(thread?.path().join("status")) else { continue };
+            let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+            cores.extend(list.map(ranges).into_iter().flatten().flatten());
+        }
+        Ok(cores)
+    }
+
     fn rss_bytes(self) -> io::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0))?;
         Ok(field(&status, "VmRSS:") * 1024)
@@ -78,6 +91,14 @@ impl Process {
         let ticks: u64 = words.skip(11).take(2).filter_map(|word| word.parse::<u64>().ok()).sum();
         Ok(ticks * 10_000_000)
     }
+}
+
+/// Reads `0-3,8`.
+fn ranges(list: &str) -> impl Iterator<Item = std::ops::RangeInclusive<u32>> {
+    list.split(',').filter_map(|part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.trim().parse().ok()?..=last.trim().parse().ok()?)
+    })
 }
 
 fn field(status: &str, name: &str) -> u64 {
@@ -128,6 +149,72 @@ impl Spent {
     }
 }
 
+/// What the server and the generator had used by a moment.
+pub(crate) struct Meter {
+    server: Option<(Process, Usage)>,
+    /// Without /proc the generator's own cost stays unknown.
+    generator: Option<Usage>,
+}
+
+/// What the server, where it is known, and the generator have used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Used {
+    pub(crate) server: Option<Spent>,
+    pub(crate) generator: Option<Spent>,
+    /// The processors that the two may run on; nothing when no processor is
+    /// open to both, or that is not known.
+    pub(crate) cores_shared: Option<usize>,
+}
+
+/// This very process.
+fn itself() -> Process {
+    Process(std::process::id())
+}
+
+impl Meter {
+    /// Reads both.
+    ///
+    /// # Errors
+    /// When the server's usage cannot be read.
+    pub(crate) fn read(server: Option<Process>) -> io::Result<Self> {
+        let server = server.map(|process| Ok::<_, io::Error>((process, process.usage()?))).transpose()?;
+        Ok(Self { server, generator: itself().usage().ok() })
+    }
+
+    /// What was used since then, over so many jobs.
+    ///
+    /// # Errors
+    /// When the server's usage cannot be read.
+    pub(crate) fn since(&self, jobs: u64) -> io::Result<Used> {
+        let generator = self.generator.and_then(|before| Some(itself().usage().ok()?.since(&before, jobs)));
+        let Some((process, before)) = &self.server else {
+            return Ok(Used { server: None, generator, cores_shared: None });
+        };
+        let server = Some(process.usage()?.since(before, jobs));
+        let (theirs, ours) = (process.cores()?, itself().cores()?);
+        let shared = !theirs.is_disjoint(&ours);
+        Ok(Used { server, generator, cores_shared: shared.then(|| theirs.union(&ours).count()) })
+    }
+}
+
+impl Used {
+    /// The same, spent on so many jobs.
+    pub(crate) fn over(self, jobs: u64) -> Self {
+        let over = |spent: Option<Spent>| spent.map(|spent| spent.over(jobs));
+        Self { server: over(self.server), generator: over(self.generator), ..self }
+    }
+
+    /// This and what was used after it.
+    pub(crate) fn and(self, later: &Self) -> Self {
+        let both = |one: Option<Spent>, two: Option<Spent>| Some(one?.and(&two?));
+        Self {
+            server: both(self.server, later.server),
+            generator: both(self.generator, later.generator),
+            ..self
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +233,17 @@ mod tests {
         let spent = process.usage().unwrap().since(&before, 10);
         assert!(spent.cpu_us_per_job >= 100.0);
         assert!(spent.rss_after_bytes >= spent.rss_before_bytes + (32 << 20), "{block:?}", block = block[0]);
+    }
+
+    #[test]
+    fn processes_that_share_processors_are_told_from_those_that_do_not() {
+        let of = |list| ranges(list).flatten().collect::<Vec<_>>();
+        assert_eq!((of("\t0-2,8"), of(" 5\n")), (vec![0, 1, 2, 8], vec![5]));
+        let cores = itself().cores().unwrap().len();
+        assert!(cores > 0);
+        let used = Meter::read(Some(itself())).unwrap().since(1).unwrap();
+        assert_eq!(used.cores_shared, Some(cores));
+        assert_eq!(Meter::read(None).unwrap().since(1).unwrap().cores_shared, None);
     }
 
     #[test]

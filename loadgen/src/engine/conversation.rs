@@ -48,6 +48,8 @@ impl Greeting {
 pub(crate) trait Conversation: Send {
     /// How it begins.
     fn greeting(&self) -> Greeting;
+    /// Says what is to be said once, when the connection is there.
+    fn seated(&mut self, _turn: &mut Turn<'_>) {}
     /// Handles an order.
     fn order(&mut self, turn: &mut Turn<'_>, order: Order);
     /// Asks what the server answers after all that it was sent before; the answer
@@ -73,6 +75,10 @@ pub(crate) trait Conversation: Send {
 impl<R: Role> Conversation for R {
     fn greeting(&self) -> Greeting {
         Greeting::gearman()
+    }
+
+    fn seated(&mut self, turn: &mut Turn<'_>) {
+        Role::seated(self, turn);
     }
 
     fn order(&mut self, turn: &mut Turn<'_>, order: Order) {

@@ -221,7 +221,9 @@ impl Crew {
     fn commanded(&mut self, now: Instant) -> bool {
         loop {
             match self.commands.try_recv() {
-                Ok(Command::Seat(socket, conversation, client)) => self.seat(socket, conversation, client),
+                Ok(Command::Seat(socket, conversation, client)) => {
+                    self.seat(now, socket, conversation, client);
+                }
                 Ok(Command::Offer(offer)) => self.offer(*offer),
                 Ok(Command::Order(order)) => self.order(now, order),
                 // Whoever asked may have given up waiting.
@@ -244,6 +246,7 @@ impl Crew {
 
     fn seat(
         &mut self,
+        now: Instant,
         socket: std::net::TcpStream,
         conversation: Box<dyn Conversation>,
         client: Option<usize>,
@@ -258,22 +261,32 @@ impl Crew {
             self.arrive_at.resize(self.arrive_at.len().max(client + 1), None);
             self.arrive_at[client] = Some(self.seats.len());
         }
+        let index = self.seats.len();
         self.seats.push(Some(Seat { connection, conversation }));
+        self.act(index, now, |conversation, turn| conversation.seated(turn));
+    }
+
+    /// Lets one act, and sends what it has to say.
+    fn act(&mut self, index: usize, now: Instant, act: impl FnOnce(&mut dyn Conversation, &mut Turn<'_>)) {
+        let Some(Seat { connection, conversation }) = &mut self.seats[index] else { return };
+        act(
+            conversation.as_mut(),
+            &mut Turn { run: &self.run, tally: &mut self.tally, now, output: connection.output() },
+        );
+        if let Err(broken) = connection.flush() {
+            self.lose(index, &broken);
+        }
     }
 
     fn order(&mut self, now: Instant, order: Order) {
         for index in 0..self.seats.len() {
-            let Some(seat) = &mut self.seats[index] else { continue };
-            let mut turn =
-                Turn { run: &self.run, tally: &mut self.tally, now, output: seat.connection.output() };
-            if order == Order::Echo {
-                seat.conversation.barrier(&mut turn);
-            } else {
-                seat.conversation.order(&mut turn, order);
-            }
-            if let Err(broken) = seat.connection.flush() {
-                self.lose(index, &broken);
-            }
+            self.act(index, now, |conversation, turn| {
+                if order == Order::Echo {
+                    conversation.barrier(turn);
+                } else {
+                    conversation.order(turn, order);
+                }
+            });
         }
     }
 

@@ -32,6 +32,8 @@ pub(crate) enum Order {
 
 /// One side of a connection to a Gearman server.
 pub(crate) trait Role: Send {
+    /// Says what is to be said once, when the connection is there.
+    fn seated(&mut self, _turn: &mut Turn<'_>) {}
     /// Handles an order.
     fn order(&mut self, turn: &mut Turn<'_>, order: Order);
     /// Handles a packet from the server.

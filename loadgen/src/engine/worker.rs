@@ -4,6 +4,7 @@ use gearshard::protocol::packet::{Command, Packet};
 
 use crate::engine::ledger::Fault;
 use crate::engine::payload::Damage;
+use crate::engine::plan::Level;
 use crate::engine::progress::Unit;
 use crate::engine::role::{Order, Role, Turn};
 
@@ -35,8 +36,9 @@ pub(crate) struct Worker {
     sleeps: bool,
     /// Whether it is to ask for no more jobs.
     rests: bool,
-    /// The number after that of the last job, when they are to come in order.
-    in_order_from: Option<u64>,
+    /// Whether jobs are to come in order.
+    in_order: bool,
+    last: Option<(Level, u64)>,
     /// GRAB_JOBs still to be sent in vain.
     in_vain: u32,
 }
@@ -52,15 +54,17 @@ impl Worker {
             asleep: false,
             sleeps: false,
             rests: false,
-            in_order_from: None,
+            in_order: false,
+            last: None,
             in_vain: 0,
         }
     }
 
-    /// Jobs must come in the order of their numbers: there is one client, and one such worker.
-    pub(crate) fn in_order(mut self) -> Self {
-        self.in_order_from = Some(0);
-        self
+    /// Jobs must come in the order of their submission, those of a higher priority
+    /// first: there is one client and one such worker, and different priorities
+    /// only where all is submitted before it works.
+    pub(crate) fn in_order(self, in_order: bool) -> Self {
+        Self { in_order, ..self }
     }
 
     fn grab(&mut self, turn: &mut Turn<'_>) {
@@ -119,11 +123,13 @@ impl Worker {
                     turn.run.ledger.fault(Fault::damaged, 1);
                 }
                 turn.run.ledger.ran(tag, stamp.number);
-                if let Some(from) = &mut self.in_order_from {
-                    if stamp.number < *from {
-                        turn.run.ledger.fault(Fault::reordered, 1);
+                if self.in_order {
+                    let this = (run.kinds.of(stamp.number).level, stamp.number);
+                    // Having the same again is another fault, which the books show.
+                    if self.last.is_some_and(|last| this < last) {
+                        run.ledger.fault(Fault::reordered, 1);
                     }
-                    *from = stamp.number.saturating_add(1);
+                    self.last = Some(this);
                 }
                 turn.tally.count(Unit::Ran);
             }
@@ -153,6 +159,10 @@ impl Worker {
 }
 
 impl Role for Worker {
+    fn seated(&mut self, turn: &mut Turn<'_>) {
+        self.register(turn, 1);
+    }
+
     fn order(&mut self, turn: &mut Turn<'_>, order: Order) {
         match order {
             Order::Work => {

@@ -97,17 +97,17 @@ impl Conversation for Client {
         greeting()
     }
 
+    fn seated(&mut self, turn: &mut Turn<'_>) {
+        tube(turn.output, b"use ", &self.jobs);
+        if self.work == Work::Fg {
+            tube(turn.output, b"watch ", &self.results);
+            tube(turn.output, b"ignore ", b"default");
+        }
+    }
+
     fn order(&mut self, turn: &mut Turn<'_>, order: Order) {
-        match order {
-            Order::Register(_) => {
-                tube(turn.output, b"use ", &self.jobs);
-                if self.work == Work::Fg {
-                    tube(turn.output, b"watch ", &self.results);
-                    tube(turn.output, b"ignore ", b"default");
-                }
-            }
-            Order::Submit => self.put_what_may_be(turn),
-            _ => {}
+        if order == Order::Submit {
+            self.put_what_may_be(turn);
         }
     }
 
@@ -171,17 +171,15 @@ impl Conversation for Worker {
         greeting()
     }
 
+    fn seated(&mut self, turn: &mut Turn<'_>) {
+        tube(turn.output, b"watch ", &self.jobs);
+        tube(turn.output, b"ignore ", b"default");
+    }
+
     fn order(&mut self, turn: &mut Turn<'_>, order: Order) {
-        match order {
-            Order::Register(_) => {
-                tube(turn.output, b"watch ", &self.jobs);
-                tube(turn.output, b"ignore ", b"default");
-            }
-            Order::Work if !self.reserves => {
-                self.reserves = true;
-                turn.output.extend_from_slice(b"reserve\r\n");
-            }
-            _ => {}
+        if order == Order::Work && !self.reserves {
+            self.reserves = true;
+            turn.output.extend_from_slice(b"reserve\r\n");
         }
     }
 

@@ -75,14 +75,14 @@ impl Conversation for Client {
         greeting()
     }
 
+    fn seated(&mut self, turn: &mut Turn<'_>) {
+        let below: &[u8] = if self.inboxes == Inbox::Request { b".*" } else { b"" };
+        turn.output.extend([b"SUB ", &self.inbox[..], below, b" 1\r\n"].concat());
+    }
+
     fn order(&mut self, turn: &mut Turn<'_>, order: Order) {
-        match order {
-            Order::Register(_) => {
-                let below: &[u8] = if self.inboxes == Inbox::Request { b".*" } else { b"" };
-                turn.output.extend([b"SUB ", &self.inbox[..], below, b" 1\r\n"].concat());
-            }
-            Order::Submit => self.ask_what_may_be(turn),
-            _ => {}
+        if order == Order::Submit {
+            self.ask_what_may_be(turn);
         }
     }
 
@@ -123,11 +123,11 @@ impl Conversation for Worker {
         greeting()
     }
 
-    fn order(&mut self, turn: &mut Turn<'_>, order: Order) {
-        if let Order::Register(_) = order {
-            turn.output.extend([b"SUB ", &self.work[..], b" workers 1\r\n"].concat());
-        }
+    fn seated(&mut self, turn: &mut Turn<'_>) {
+        turn.output.extend([b"SUB ", &self.work[..], b" workers 1\r\n"].concat());
     }
+
+    fn order(&mut self, _turn: &mut Turn<'_>, _order: Order) {}
 
     fn barrier(&mut self, turn: &mut Turn<'_>) {
         turn.output.extend_from_slice(b"PING\r\n");

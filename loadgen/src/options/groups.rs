@@ -1,17 +1,32 @@
 //! Options that scenarios share, by what they describe.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::Output;
 use super::values::{address, payload_bytes, positive};
+use crate::engine::client::{Client, Mode};
 use crate::engine::fleet::Target;
 use crate::engine::run::Uniques;
 use crate::engine::watch::Show;
-use crate::engine::worker::Grab;
+use crate::engine::worker::{Grab, Worker};
 use crate::process::Process;
+
+/// What scenarios have that load a server with one function's jobs.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Load {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) jobs: Jobs,
+    #[command(flatten)]
+    pub(crate) clients: Clients,
+    #[command(flatten)]
+    pub(crate) workers: Workers,
+}
 
 /// The server, and the generator itself.
 #[derive(Args, Clone, Debug)]
@@ -79,6 +94,13 @@ pub(crate) struct Clients {
     pub(crate) inflight: u32,
 }
 
+impl Clients {
+    /// The clients.
+    pub(crate) fn roles(&self, mode: Mode) -> impl Iterator<Item = Client> {
+        (0..self.clients).map(move |_| Client::new(mode, self.inflight))
+    }
+}
+
 /// The working side.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Workers {
@@ -91,4 +113,11 @@ pub(crate) struct Workers {
     /// Which packet the workers ask with
     #[arg(long, value_enum, default_value = "uniq", help_heading = "Clients and workers")]
     pub(crate) grab: Grab,
+}
+
+impl Workers {
+    /// The workers, all with the same functions of the run.
+    pub(crate) fn roles(&self, functions: Range<usize>) -> impl Iterator<Item = Worker> {
+        (0..self.workers).map(move |_| Worker::new(functions.clone(), self.grab, self.grabs))
+    }
 }

@@ -7,11 +7,12 @@ pub(crate) mod values;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use self::groups::{Clients, Common, Jobs, Workers};
+pub(crate) use self::groups::{Clients, Common, Jobs, Load, Workers};
 pub(crate) use self::output::Output;
 use crate::compare::Compare;
 use crate::relay::Relay;
 use crate::report::stored::Stored;
+use crate::scenario::Measure;
 use crate::scenario::bg::Bg;
 use crate::scenario::big::Big;
 use crate::scenario::connect::Connect;
@@ -51,12 +52,6 @@ pub(crate) enum Program {
     Report(Stored),
 }
 
-/// A run of a scenario.
-#[derive(Debug)]
-pub(crate) struct Options {
-    pub(crate) scenario: Scenario,
-}
-
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Scenario {
@@ -89,43 +84,22 @@ pub(crate) enum Scenario {
 }
 
 impl Scenario {
-    /// Its name on the command line.
-    pub(crate) const fn name(&self) -> &'static str {
+    /// Its name on the command line, and what it does.
+    pub(crate) fn named(&self) -> (&'static str, &dyn Measure) {
         match self {
-            Self::Fg(_) => "fg",
-            Self::Bg(_) => "bg",
-            Self::Depth(_) => "depth",
-            Self::Sleepers(_) => "sleepers",
-            Self::Functions(_) => "functions",
-            Self::Echo(_) => "echo",
-            Self::Flow(_) => "flow",
-            Self::Prio(_) => "prio",
-            Self::Mixed(_) => "mixed",
-            Self::Unique(_) => "unique",
-            Self::Big(_) => "big",
-            Self::Connect(_) => "connect",
-            Self::Neighbour(_) => "neighbour",
-        }
-    }
-}
-
-impl Options {
-    /// What all scenarios have.
-    pub(crate) fn common(&self) -> &Common {
-        match &self.scenario {
-            Scenario::Fg(fg) => &fg.common,
-            Scenario::Bg(bg) => &bg.common,
-            Scenario::Depth(depth) => &depth.common,
-            Scenario::Sleepers(sleepers) => &sleepers.common,
-            Scenario::Functions(functions) => &functions.common,
-            Scenario::Echo(echo) => &echo.common,
-            Scenario::Flow(flow) => &flow.common,
-            Scenario::Prio(prio) => &prio.common,
-            Scenario::Mixed(mixed) => &mixed.common,
-            Scenario::Unique(unique) => &unique.common,
-            Scenario::Big(big) => &big.common,
-            Scenario::Connect(connect) => &connect.common,
-            Scenario::Neighbour(neighbour) => &neighbour.common,
+            Self::Fg(it) => ("fg", it),
+            Self::Bg(it) => ("bg", it),
+            Self::Depth(it) => ("depth", it),
+            Self::Sleepers(it) => ("sleepers", it),
+            Self::Functions(it) => ("functions", it),
+            Self::Echo(it) => ("echo", it),
+            Self::Flow(it) => ("flow", it),
+            Self::Prio(it) => ("prio", it),
+            Self::Mixed(it) => ("mixed", it),
+            Self::Unique(it) => ("unique", it),
+            Self::Big(it) => ("big", it),
+            Self::Connect(it) => ("connect", it),
+            Self::Neighbour(it) => ("neighbour", it),
         }
     }
 }

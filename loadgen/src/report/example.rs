@@ -20,6 +20,7 @@ pub(crate) fn open_loop(phase: &str) -> Report {
     uncorrected.record_n(70_000, 1000).unwrap();
     let phase = Phase {
         name: phase.to_owned(),
+        start_s: Some(1.5),
         jobs: 1000,
         seconds: 3.0,
         jobs_per_second: 1000.0 / 3.0,

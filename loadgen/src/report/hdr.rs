@@ -26,14 +26,19 @@ pub(super) struct Spectrum {
     latency: Histogram<u64>,
 }
 
-/// All distributions of a report.
+/// All distributions of a report, each with a name of its own.
 pub(super) fn spectra(report: &Report) -> Result<Vec<Spectrum>, Abort> {
-    let mut found = Vec::new();
+    let mut found: Vec<Spectrum> = Vec::new();
     for phase in &report.phases {
         let suffixed = [(&phase.latency, ""), (&phase.uncorrected, "-uncorrected")];
         for (latency, suffix) in suffixed {
             if let Some(latency) = latency {
-                let name = format!("{}{suffix}", file_word(&phase.name));
+                let word = file_word(&phase.name);
+                let names = std::iter::once(format!("{word}{suffix}"))
+                    .chain((2_u32..).map(|count| format!("{word}{suffix}-{count}")));
+                let taken = |name: &String| found.iter().any(|other| other.name == *name);
+                let name =
+                    names.into_iter().find(|name| !taken(name)).expect("there are more names than phases");
                 found.push(Spectrum { name, latency: latency.histogram()? });
             }
         }
@@ -76,8 +81,7 @@ impl Spectrum {
     }
 }
 
-/// Writes an interval log: intervals are tagged with their phase, and follow
-/// each other without the pauses that there were between phases.
+/// Writes an interval log: intervals are tagged with their phase.
 pub(super) fn write_log(report: &Report, out: &mut impl Write) -> Result<(), Abort> {
     let mut serializer = V2DeflateSerializer::new();
     let started = UNIX_EPOCH + Duration::from_millis(report.started_unix_ms);
@@ -93,10 +97,11 @@ pub(super) fn write_log(report: &Report, out: &mut impl Write) -> Result<(), Abo
     log.write_comment(
         "\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"",
     )?;
-    let mut begun_s = 0.0;
+    let mut end_s = 0.0;
     for phase in &report.phases {
+        let begun_s = phase.start_s.unwrap_or(end_s);
         write_phase(phase, begun_s, &mut log)?;
-        begun_s += phase.seconds;
+        end_s = begun_s + phase.seconds;
     }
     Ok(())
 }
@@ -169,6 +174,15 @@ mod tests {
     }
 
     #[test]
+    fn two_phases_of_one_name_are_two_spectra() {
+        let mut report = example::open_loop("at 1/s");
+        report.phases.extend(example::open_loop("at 1.s").phases);
+        let spectra = spectra(&report).unwrap();
+        let names: Vec<_> = spectra.iter().map(|spectrum| spectrum.name.as_str()).collect();
+        assert_eq!(names, ["at-1-s", "at-1-s-uncorrected", "at-1-s-2", "at-1-s-uncorrected-2"]);
+    }
+
+    #[test]
     fn the_log_is_read_back_interval_by_interval() {
         let report = example::open_loop("first phase");
         let mut out = Vec::new();
@@ -181,7 +195,7 @@ mod tests {
                 LogEntry::Interval(read) => {
                     let interval = intervals.next().unwrap();
                     assert_eq!(read.tag().unwrap().as_str(), "first-phase");
-                    assert_eq!(read.start_timestamp().as_secs_f64(), interval.start_s);
+                    assert_eq!(read.start_timestamp().as_secs_f64(), 1.5 + interval.start_s);
                     assert_eq!(read.duration().as_secs_f64(), interval.seconds);
                     let engine = base64::engine::general_purpose::STANDARD;
                     let bytes = engine.decode(read.encoded_histogram()).unwrap();

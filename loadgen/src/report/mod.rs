@@ -31,6 +31,9 @@ pub(crate) const FORMAT: u32 = 1;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Phase {
     pub(crate) name: String,
+    /// Seconds from the start of the run; nothing in reports that were written without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) start_s: Option<f64>,
     pub(crate) jobs: u64,
     pub(crate) seconds: f64,
     pub(crate) jobs_per_second: f64,
@@ -113,16 +116,19 @@ impl Report {
         if let Some(limit) = outcome.limit() {
             self.warnings.push(format!("{name}: {limit}"));
         }
+        let started = UNIX_EPOCH + Duration::from_millis(self.started_unix_ms);
         self.phases.push(Phase {
             name,
+            // A clock that was set back meanwhile does not matter much.
+            start_s: Some(outcome.began.duration_since(started).unwrap_or_default().as_secs_f64()),
             jobs: outcome.jobs,
             seconds,
             jobs_per_second: outcome.jobs as f64 / seconds,
             offered_per_second: outcome.offered_per_second,
             latency: Latency::of(&outcome.latency),
             uncorrected: outcome.uncorrected.as_ref().and_then(Latency::of),
-            server: outcome.server,
-            generator: outcome.generator,
+            server: outcome.used.server,
+            generator: outcome.used.generator,
             generator_busy: outcome.busy,
             intervals: outcome
                 .intervals

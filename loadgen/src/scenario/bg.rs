@@ -1,33 +1,23 @@
 //! Background jobs: enqueue them all, then drain.
 
-use std::sync::Arc;
-
 use clap::Args;
 
 use super::load::{Side, fifo_can_be_checked};
-use super::{booked, one_function};
+use super::{Measure, one_function, with_fleet};
 use crate::abort::Abort;
-use crate::engine::client::{Client, Mode};
+use crate::engine::client::Mode;
 use crate::engine::fleet::{Extent, Fleet, Target};
 use crate::engine::progress::Unit;
 use crate::engine::role::Order;
-use crate::engine::run::Run;
-use crate::engine::worker::Worker;
 use crate::options::values::count;
-use crate::options::{Clients, Common, Jobs, Workers};
+use crate::options::{Common, Load};
 use crate::report::Report;
 
 /// `bg`
 #[derive(Args, Debug)]
 pub(crate) struct Bg {
     #[command(flatten)]
-    pub(crate) common: Common,
-    #[command(flatten)]
-    pub(crate) jobs: Jobs,
-    #[command(flatten)]
-    pub(crate) clients: Clients,
-    #[command(flatten)]
-    pub(crate) workers: Workers,
+    pub(crate) load: Load,
     /// Which side runs here: clients enqueue, or workers drain what was enqueued elsewhere
     #[arg(long, value_enum, default_value = "both", help_heading = "Clients and workers")]
     pub(crate) side: Side,
@@ -42,48 +32,50 @@ pub(crate) struct Bg {
     pub(crate) warmup: u64,
 }
 
-pub(super) fn run(options: &Bg, target: Target, report: &mut Report) -> Result<(), Abort> {
-    if options.fifo {
-        fifo_can_be_checked(options.clients.clients, options.workers.workers, options.side)?;
+impl Measure for Bg {
+    fn common(&self) -> &Common {
+        &self.load.common
     }
-    if options.warmup > 0 && options.side == Side::Both {
-        let run = one_function(&options.jobs);
-        booked(&run, report, |_| enqueue_and_drain(options, target, &run, options.warmup, None))?;
+
+    fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
+        if self.fifo {
+            fifo_can_be_checked(self.load.clients.clients, self.load.workers.workers, self.side)?;
+        }
+        if self.warmup > 0 && self.side == Side::Both {
+            let run = one_function(&self.load.jobs);
+            with_fleet(&run, target, report, |fleet, _| self.enqueue_and_drain(fleet, self.warmup, None))?;
+        }
+        let run = self.side.run(one_function(&self.load.jobs));
+        with_fleet(&run, target, report, |fleet, report| {
+            self.enqueue_and_drain(fleet, self.count, Some(report))
+        })
     }
-    let run = options.side.run(one_function(&options.jobs));
-    booked(&run, report, |report| enqueue_and_drain(options, target, &run, options.count, Some(report)))
 }
 
-fn enqueue_and_drain(
-    options: &Bg,
-    target: Target,
-    run: &Arc<Run>,
-    count: u64,
-    mut report: Option<&mut Report>,
-) -> Result<(), Abort> {
-    let mut fleet = Fleet::start(Arc::clone(run), target)?;
-    if options.side.submits() {
-        for _ in 0..options.clients.clients {
-            fleet.seat(Client::new(Mode::Background, options.clients.inflight))?;
+impl Bg {
+    fn enqueue_and_drain(
+        &self,
+        fleet: &mut Fleet,
+        count: u64,
+        mut report: Option<&mut Report>,
+    ) -> Result<(), Abort> {
+        if self.side.submits() {
+            fleet.seat(self.load.clients.roles(Mode::Background))?;
+            let enqueued = fleet.submit(Extent::Jobs(count), Unit::Accepted)?;
+            if let Some(report) = &mut report {
+                report.phase("enqueue", &enqueued);
+            }
         }
-        let enqueued = fleet.submit(Extent::Jobs(count), Unit::Accepted, &[])?;
-        if let Some(report) = &mut report {
-            report.phase("enqueue", &enqueued);
+        if self.side.works() {
+            fleet.seat(self.load.workers.roles(0..1).map(|worker| worker.in_order(self.fifo)))?;
+            let drained = fleet.until(Unit::Ran, count, &[Order::Work])?;
+            if let Some(report) = &mut report {
+                report.phase("drain", &drained);
+            }
+            if self.side == Side::Worker {
+                fleet.rest()?;
+            }
         }
+        Ok(())
     }
-    if options.side.works() {
-        for _ in 0..options.workers.workers {
-            let worker = Worker::new(0..1, options.workers.grab, options.workers.grabs);
-            fleet.seat(if options.fifo { worker.in_order() } else { worker })?;
-        }
-        fleet.settle(Order::Register(1))?;
-        let drained = fleet.until(Unit::Ran, count, &[Order::Work])?;
-        if let Some(report) = &mut report {
-            report.phase("drain", &drained);
-        }
-        if options.side == Side::Worker {
-            fleet.rest()?;
-        }
-    }
-    Ok(())
 }

@@ -1,16 +1,15 @@
 //! Large payloads: how many bytes go through the server, and how much memory it
 //! needs beside those that are under way.
 
-use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::{booked, new_run};
+use super::{Measure, new_run, with_fleet};
 use crate::abort::Abort;
 use crate::engine::client::{Client, Mode};
-use crate::engine::fleet::{Extent, Fleet, Outcome, Target};
+use crate::engine::fleet::{Extent, Outcome, Target};
 use crate::engine::plan::Picks;
 use crate::engine::progress::Unit;
 use crate::engine::role::Order;
@@ -49,25 +48,32 @@ pub(crate) struct Big {
 /// How often the server's memory is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
-#[allow(clippy::cast_precision_loss, reason = "figures for people")]
-pub(super) fn run(options: &Big, target: Target, report: &mut Report) -> Result<(), Abort> {
-    for &size in &options.sizes {
-        let under_way = u64::from(options.clients) * u64::from(options.inflight);
-        let (outcome, memory) = measure(options, target, report, size, under_way)?;
-        report.phase(format!("{size} bytes"), &outcome);
-        // Every payload goes to the worker, and comes back as the result.
-        let relayed = 2.0 * size as f64 * outcome.jobs as f64;
-        let rate = relayed / outcome.elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
-        report.figure(format!("{size} bytes: relayed, there and back"), rate / 1e9, "GB/s");
-        if let Some(Memory { before, most }) = memory {
-            let in_flight = under_way * size as u64;
-            let grown = most.saturating_sub(before) as f64;
-            report.figure(format!("{size} bytes: in flight"), in_flight as f64 / 1e6, "MB");
-            report.figure(format!("{size} bytes: memory grown"), grown / 1e6, "MB");
-            report.figure(format!("{size} bytes: memory grown / in flight"), grown / in_flight as f64, "x");
-        }
+impl Measure for Big {
+    fn common(&self) -> &Common {
+        &self.common
     }
-    Ok(())
+
+    #[allow(clippy::cast_precision_loss, reason = "figures for people")]
+    fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
+        for &size in &self.sizes {
+            let under_way = u64::from(self.clients) * u64::from(self.inflight);
+            let (outcome, memory) = measure(self, target, report, size, under_way)?;
+            report.phase(format!("{size} bytes"), &outcome);
+            // Every payload goes to the worker, and comes back as the result.
+            let relayed = 2.0 * size as f64 * outcome.jobs as f64;
+            let rate = relayed / outcome.elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
+            report.figure(format!("{size} bytes: relayed, there and back"), rate / 1e9, "GB/s");
+            if let Some(Memory { before, most }) = memory {
+                let in_flight = under_way * size as u64;
+                let grown = most.saturating_sub(before) as f64;
+                report.figure(format!("{size} bytes: in flight"), in_flight as f64 / 1e6, "MB");
+                report.figure(format!("{size} bytes: memory grown"), grown / 1e6, "MB");
+                let ratio = grown / in_flight as f64;
+                report.figure(format!("{size} bytes: memory grown / in flight"), ratio, "x");
+            }
+        }
+        Ok(())
+    }
 }
 
 fn measure(
@@ -80,20 +86,14 @@ fn measure(
     let function = options.function.clone().into_bytes();
     let run = new_run(Picks::one(size), Picks::one(function), Uniques::Each);
     let count = (options.volume / size as u64).max(under_way);
-    booked(&run, report, |_| {
-        let mut fleet = Fleet::start(Arc::clone(&run), target)?;
-        for _ in 0..options.workers {
-            fleet.seat(Worker::new(0..1, Grab::Uniq, 1))?;
-        }
-        for _ in 0..options.clients {
-            fleet.seat(Client::new(Mode::Foreground, options.inflight))?;
-        }
-        fleet.settle(Order::Register(1))?;
+    with_fleet(&run, target, report, |fleet, _| {
+        fleet.seat((0..options.workers).map(|_| Worker::new(0..1, Grab::Uniq, 1)))?;
+        fleet.seat((0..options.clients).map(|_| Client::new(Mode::Foreground, options.inflight)))?;
         fleet.settle(Order::Work)?;
         watched(target.process, || {
             // The first ones make buffers grow, here and there; not counted.
-            fleet.submit(Extent::Jobs(under_way), Unit::Answered, &[])?;
-            fleet.submit(Extent::Jobs(count), Unit::Answered, &[])
+            fleet.submit(Extent::Jobs(under_way), Unit::Answered)?;
+            fleet.submit(Extent::Jobs(count), Unit::Answered)
         })
     })
 }

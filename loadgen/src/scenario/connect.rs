@@ -7,7 +7,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 use gearshard::protocol::encode::encode;
@@ -16,7 +16,7 @@ use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use super::{booked, new_run, per_second};
+use super::{Measure, new_run, per_second};
 use crate::abort::Abort;
 use crate::engine::fleet::{Outcome, Target};
 use crate::engine::ledger::Fault;
@@ -26,7 +26,7 @@ use crate::engine::progress::latency_histogram;
 use crate::engine::run::{Run, Uniques};
 use crate::options::Common;
 use crate::options::values::{count, positive};
-use crate::process::Process;
+use crate::process::Meter;
 use crate::report::Report;
 
 /// `connect`
@@ -51,43 +51,40 @@ pub(crate) struct Connect {
 /// How long to wait at most before looking at the clock again.
 const TICK: Duration = Duration::from_millis(20);
 
-pub(super) fn run(options: &Connect, target: Target, report: &mut Report) -> Result<(), Abort> {
-    let run = new_run(Picks::one(STAMP_BYTES), Picks::one(Vec::new()), Uniques::None);
-    booked(&run, report, |report| {
-        let itself = Process(std::process::id());
-        let server_before = target.process.map(Process::usage).transpose()?;
-        let itself_before = itself.usage();
-        let started = Instant::now();
-        let mut storm = Storm::new(options, target, Arc::clone(&run))?;
-        storm.blow(started)?;
-        let elapsed = started.elapsed();
-        let jobs = storm.answered;
-        let server = match (target.process, server_before) {
-            (Some(process), Some(before)) => Some(process.usage()?.since(&before, jobs)),
-            _ => None,
-        };
-        // Without /proc the generator's own cost stays unknown.
-        let generator = match (itself.usage(), itself_before) {
-            (Ok(after), Ok(before)) => Some(after.since(&before, jobs)),
-            _ => None,
-        };
-        let busy = storm.busy.as_secs_f64() / elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
-        let outcome = Outcome {
-            jobs,
-            elapsed,
-            latency: storm.latency,
-            server,
-            generator,
-            busy,
-            offered_per_second: None,
-            uncorrected: None,
-            lateness: None,
-            unsent: 0,
-            held: false,
-            intervals: Vec::new(),
-        };
-        report.phase("connect and first answer", &outcome);
+impl Measure for Connect {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
+        let run = new_run(Picks::one(STAMP_BYTES), Picks::one(Vec::new()), Uniques::None);
+        let outcome = storm(self, target, &run);
+        report.faults(&run.ledger.faults());
+        report.phase("connect and first answer", &outcome?);
         Ok(())
+    }
+}
+
+fn storm(options: &Connect, target: Target, run: &Arc<Run>) -> Result<Outcome, Abort> {
+    let began = SystemTime::now();
+    let meter = Meter::read(target.process)?;
+    let started = Instant::now();
+    let mut storm = Storm::new(options, target, Arc::clone(run))?;
+    storm.blow(started)?;
+    let elapsed = started.elapsed();
+    Ok(Outcome {
+        began,
+        jobs: storm.answered,
+        elapsed,
+        latency: storm.latency,
+        used: meter.since(storm.answered)?,
+        busy: storm.busy.as_secs_f64() / elapsed.as_secs_f64().max(f64::MIN_POSITIVE),
+        offered_per_second: None,
+        uncorrected: None,
+        lateness: None,
+        unsent: 0,
+        held: false,
+        intervals: Vec::new(),
     })
 }
 

@@ -1,16 +1,15 @@
 //! ECHO_REQ round trips: what a server costs that does nothing but answer.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
 use gearshard::protocol::packet::{Command, Packet};
 
 use super::length::Length;
-use super::{booked, new_run};
+use super::{Measure, new_run, with_fleet};
 use crate::abort::Abort;
-use crate::engine::fleet::{Fleet, Target};
+use crate::engine::fleet::Target;
 use crate::engine::ledger::Fault;
 use crate::engine::payload::Stamp;
 use crate::engine::plan::Picks;
@@ -35,19 +34,22 @@ pub(crate) struct Echo {
     pub(crate) length: Length,
 }
 
-pub(super) fn run(options: &Echo, target: Target, report: &mut Report) -> Result<(), Abort> {
-    let run = new_run(Picks::one(options.size), Picks::one(Vec::new()), Uniques::None);
-    booked(&run, report, |report| {
-        let mut fleet = Fleet::start(Arc::clone(&run), target)?;
-        for _ in 0..options.clients.clients {
-            fleet.seat(Pinger::new(options.clients.inflight))?;
-        }
-        if let Some(warmup) = options.length.warmup() {
-            fleet.submit(warmup, Unit::Answered, &[])?;
-        }
-        report.phase("echo", &fleet.submit(options.length.extent(), Unit::Answered, &[])?);
-        Ok(())
-    })
+impl Measure for Echo {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
+        let run = new_run(Picks::one(self.size), Picks::one(Vec::new()), Uniques::None);
+        with_fleet(&run, target, report, |fleet, report| {
+            fleet.seat((0..self.clients.clients).map(|_| Pinger::new(self.clients.inflight)))?;
+            if let Some(warmup) = self.length.warmup() {
+                fleet.submit(warmup, Unit::Answered)?;
+            }
+            report.phase("echo", &fleet.submit(self.length.extent(), Unit::Answered)?);
+            Ok(())
+        })
+    }
 }
 
 /// Keeps a number of ECHO_REQs unanswered. Answers must come in the order of

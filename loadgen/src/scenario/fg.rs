@@ -1,32 +1,23 @@
 //! Foreground jobs.
 
-use std::sync::Arc;
-
 use clap::Args;
 
 use super::length::Length;
 use super::load::{Open, Side, Woken, fifo_can_be_checked, serve};
-use super::{booked, one_function};
+use super::{Measure, one_function, with_fleet};
 use crate::abort::Abort;
-use crate::engine::client::{Client, Mode};
-use crate::engine::fleet::{Fleet, Target};
+use crate::engine::client::Mode;
+use crate::engine::fleet::Target;
 use crate::engine::progress::Unit;
 use crate::engine::role::Order;
-use crate::engine::worker::Worker;
-use crate::options::{Clients, Common, Jobs, Workers};
+use crate::options::{Common, Load, Workers};
 use crate::report::Report;
 
 /// `fg`
 #[derive(Args, Debug)]
 pub(crate) struct Fg {
     #[command(flatten)]
-    pub(crate) common: Common,
-    #[command(flatten)]
-    pub(crate) jobs: Jobs,
-    #[command(flatten)]
-    pub(crate) clients: Clients,
-    #[command(flatten)]
-    pub(crate) workers: Workers,
+    pub(crate) load: Load,
     /// More workers of the same function that only sleep, and work when woken
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Clients and workers")]
     pub(crate) sleepers: u32,
@@ -42,32 +33,34 @@ pub(crate) struct Fg {
     pub(crate) length: Length,
 }
 
-pub(super) fn run(options: &Fg, target: Target, report: &mut Report) -> Result<(), Abort> {
-    let workers = options.sleepers + options.workers.workers;
-    if options.fifo {
-        fifo_can_be_checked(options.clients.clients, workers, options.side)?;
+impl Measure for Fg {
+    fn common(&self) -> &Common {
+        &self.load.common
     }
-    let run = options.side.run(one_function(&options.jobs));
-    booked(&run, report, |report| {
-        let mut fleet = Fleet::start(Arc::clone(&run), target)?;
-        for _ in 0..if options.side.works() { workers } else { 0 } {
-            let worker = Worker::new(0..1, options.workers.grab, options.workers.grabs);
-            fleet.seat(if options.fifo { worker.in_order() } else { worker })?;
+
+    fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
+        let Load { jobs, clients, workers, .. } = &self.load;
+        let all = Workers { workers: workers.workers + self.sleepers, ..workers.clone() };
+        if self.fifo {
+            fifo_can_be_checked(clients.clients, all.workers, self.side)?;
         }
-        for _ in 0..if options.side.submits() { options.clients.clients } else { 0 } {
-            fleet.seat(Client::new(Mode::Foreground, options.clients.inflight))?;
-        }
-        fleet.settle(Order::Register(1))?;
-        if options.side == Side::Worker {
-            return serve(&mut fleet, report, options.length.extent());
-        }
-        fleet.settle(Order::Work)?;
-        options.open.warm_up(&mut fleet, Unit::Answered, &options.length)?;
-        let woken = Woken::count(&run, Unit::Answered);
-        options.open.measure(&mut fleet, report, "foreground", Unit::Answered, &options.length)?;
-        if options.side.works() {
-            woken.report(&run, Unit::Answered, report);
-        }
-        Ok(())
-    })
+        let run = self.side.run(one_function(jobs));
+        with_fleet(&run, target, report, |fleet, report| {
+            if self.side.works() {
+                fleet.seat(all.roles(0..1).map(|worker| worker.in_order(self.fifo)))?;
+            }
+            if self.side == Side::Worker {
+                return serve(fleet, report, self.length.extent());
+            }
+            fleet.seat(clients.roles(Mode::Foreground))?;
+            fleet.settle(Order::Work)?;
+            self.open.warm_up(fleet, Unit::Answered, &self.length)?;
+            let woken = Woken::count(&run, Unit::Answered);
+            self.open.measure(fleet, report, "foreground", Unit::Answered, &self.length)?;
+            if self.side.works() {
+                woken.report(&run, Unit::Answered, report);
+            }
+            Ok(())
+        })
+    }
 }

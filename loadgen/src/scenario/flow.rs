@@ -1,56 +1,48 @@
 //! Background jobs, submitted and drained at the same time.
 
-use std::sync::Arc;
-
 use clap::Args;
 
 use super::length::Length;
 use super::load::{Open, Woken};
-use super::{booked, one_function};
+use super::{Measure, one_function, with_fleet};
 use crate::abort::Abort;
-use crate::engine::client::{Client, Mode};
-use crate::engine::fleet::{Fleet, Target};
+use crate::engine::client::Mode;
+use crate::engine::fleet::Target;
 use crate::engine::progress::Unit;
 use crate::engine::role::Order;
-use crate::engine::worker::Worker;
-use crate::options::{Clients, Common, Jobs, Workers};
+use crate::options::{Common, Load};
 use crate::report::Report;
 
 /// `flow`
 #[derive(Args, Debug)]
 pub(crate) struct Flow {
     #[command(flatten)]
-    pub(crate) common: Common,
-    #[command(flatten)]
-    pub(crate) jobs: Jobs,
-    #[command(flatten)]
-    pub(crate) clients: Clients,
-    #[command(flatten)]
-    pub(crate) workers: Workers,
+    pub(crate) load: Load,
     #[command(flatten)]
     pub(crate) open: Open,
     #[command(flatten)]
     pub(crate) length: Length,
 }
 
-pub(super) fn run(options: &Flow, target: Target, report: &mut Report) -> Result<(), Abort> {
-    let run = one_function(&options.jobs);
-    booked(&run, report, |report| {
-        let mut fleet = Fleet::start(Arc::clone(&run), target)?;
-        for _ in 0..options.workers.workers {
-            fleet.seat(Worker::new(0..1, options.workers.grab, options.workers.grabs))?;
-        }
-        for _ in 0..options.clients.clients {
-            fleet.seat(Client::new(Mode::Background, options.clients.inflight))?;
-        }
-        fleet.settle(Order::Register(1))?;
-        fleet.settle(Order::Work)?;
-        options.open.warm_up(&mut fleet, Unit::Ran, &options.length)?;
-        // The clients may be faster than the workers: what is queued when the
-        // time is up is drained, and the draining is part of the phase.
-        let woken = Woken::count(&run, Unit::Ran);
-        options.open.measure(&mut fleet, report, "flow", Unit::Ran, &options.length)?;
-        woken.report(&run, Unit::Ran, report);
-        Ok(())
-    })
+impl Measure for Flow {
+    fn common(&self) -> &Common {
+        &self.load.common
+    }
+
+    fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
+        let Load { jobs, clients, workers, .. } = &self.load;
+        let run = one_function(jobs);
+        with_fleet(&run, target, report, |fleet, report| {
+            fleet.seat(workers.roles(0..1))?;
+            fleet.seat(clients.roles(Mode::Background))?;
+            fleet.settle(Order::Work)?;
+            self.open.warm_up(fleet, Unit::Ran, &self.length)?;
+            // The clients may be faster than the workers: what is queued when the
+            // time is up is drained, and the draining is part of the phase.
+            let woken = Woken::count(&run, Unit::Ran);
+            self.open.measure(fleet, report, "flow", Unit::Ran, &self.length)?;
+            woken.report(&run, Unit::Ran, report);
+            Ok(())
+        })
+    }
 }

@@ -1,14 +1,13 @@
 //! Workers with many functions beside the same number of workers with few.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use clap::Args;
 
-use super::{booked, compare, with_functions};
+use super::{Measure, compare, with_fleet, with_functions};
 use crate::abort::Abort;
-use crate::engine::client::{Client, Mode};
-use crate::engine::fleet::{Extent, Fleet, Outcome, Target};
+use crate::engine::client::Mode;
+use crate::engine::fleet::{Extent, Outcome, Target};
 use crate::engine::progress::Unit;
 use crate::engine::role::Order;
 use crate::engine::worker::{Grab, Worker};
@@ -60,10 +59,16 @@ struct Costs {
     drain: Outcome,
 }
 
-pub(super) fn run(options: &Functions, target: Target, report: &mut Report) -> Result<(), Abort> {
-    match &options.spread {
-        Some(counts) => spread(options, counts, target, report),
-        None => beside(options, target, report),
+impl Measure for Functions {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
+        match &self.spread {
+            Some(counts) => spread(self, counts, target, report),
+            None => beside(self, target, report),
+        }
     }
 }
 
@@ -73,16 +78,11 @@ fn spread(options: &Functions, counts: &[u32], target: Target, report: &mut Repo
     for &total in counts {
         let name = |index| format!("{}-spread-{total}-{index}", options.jobs.function).into_bytes();
         let run = with_functions(&options.jobs, (0..total).map(name).collect());
-        let (enqueue, drain) = booked(&run, report, |_| {
-            let mut fleet = Fleet::start(Arc::clone(&run), target)?;
-            for worker in 0..options.workers {
-                fleet.seat(Worker::new(share_of(worker, options.workers, total), Grab::Uniq, 1))?;
-            }
-            for _ in 0..options.clients.clients {
-                fleet.seat(Client::new(Mode::Background, options.clients.inflight))?;
-            }
-            fleet.settle(Order::Register(1))?;
-            let enqueue = fleet.submit(Extent::Jobs(options.count), Unit::Accepted, &[])?;
+        let (enqueue, drain) = with_fleet(&run, target, report, |fleet, _| {
+            let share = |worker| share_of(worker, options.workers, total);
+            fleet.seat((0..options.workers).map(|worker| Worker::new(share(worker), Grab::Uniq, 1)))?;
+            fleet.seat(options.clients.roles(Mode::Background))?;
+            let enqueue = fleet.submit(Extent::Jobs(options.count), Unit::Accepted)?;
             Ok((enqueue, fleet.until(Unit::Ran, options.count, &[Order::Work])?))
         })?;
         report.phase(format!("enqueue, {total} functions"), &enqueue);
@@ -127,7 +127,7 @@ fn beside(options: &Functions, target: Target, report: &mut Report) -> Result<()
         ("drain", &few.drain, &many.drain),
     ];
     for (name, few, many) in pairs {
-        if let (Some(few), Some(many)) = (few.server, many.server) {
+        if let (Some(few), Some(many)) = (few.used.server, many.used.server) {
             let ratio = many.cpu_us_per_job / few.cpu_us_per_job.max(f64::MIN_POSITIVE);
             report.figure(format!("{name}: many functions / few"), ratio, "x processor time");
         }
@@ -144,36 +144,27 @@ fn measure(
 ) -> Result<Costs, Abort> {
     let name = |index| format!("{}-{}-{index}", options.jobs.function, shape.total).into_bytes();
     let run = with_functions(&options.jobs, (0..shape.total).map(name).collect());
-    let mut costs = None;
-    booked(&run, report, |report| {
-        let mut fleet = Fleet::start(Arc::clone(&run), target)?;
-        for worker in 0..workers {
-            fleet.seat(Worker::new(functions_of(worker, shape), Grab::Uniq, 1))?;
-        }
-        for _ in 0..options.clients.clients {
-            fleet.seat(Client::new(Mode::Background, options.clients.inflight))?;
-        }
+    with_fleet(&run, target, report, |fleet, report| {
+        // Seated, the server makes the functions' acquaintance; that is not counted.
+        fleet.seat((0..workers).map(|worker| Worker::new(functions_of(worker, shape), Grab::Uniq, 1)))?;
+        fleet.seat(options.clients.roles(Mode::Background))?;
         let per_worker = options.count.div_ceil(u64::from(workers));
         let rounds = times(per_worker.div_ceil(u64::from(shape.each)));
-        // The first time the server makes the functions' acquaintance; not counted.
-        fleet.settle(Order::Register(1))?;
         let mut register = fleet.settle(Order::Register(rounds))?;
         register.recount(u64::from(rounds) * u64::from(shape.each) * u64::from(workers));
 
         let vain = times(per_worker);
         let all = u64::from(vain) * u64::from(workers);
         let vain = fleet.until(Unit::Missed, all, &[Order::GrabInVain(vain)])?;
-        let enqueue = fleet.submit(Extent::Jobs(options.count), Unit::Accepted, &[])?;
+        let enqueue = fleet.submit(Extent::Jobs(options.count), Unit::Accepted)?;
         let drain = fleet.until(Unit::Ran, options.count, &[Order::Work])?;
         for (what, outcome) in
             [("register", &register), ("grab in vain", &vain), ("enqueue", &enqueue), ("drain", &drain)]
         {
             report.phase(format!("{what}, {} of {}", shape.each, shape.total), outcome);
         }
-        costs = Some(Costs { register, vain, enqueue, drain });
-        Ok(())
-    })?;
-    Ok(costs.expect("all was measured"))
+        Ok(Costs { register, vain, enqueue, drain })
+    })
 }
 
 fn functions_of(worker: u32, shape: &Shape) -> Range<usize> {

@@ -51,7 +51,7 @@ impl Open {
         length: &Length,
     ) -> Result<(), Abort> {
         let Some(rate) = &self.rate else {
-            let outcome = fleet.submit(length.extent(), unit, &[])?;
+            let outcome = fleet.submit(length.extent(), unit)?;
             report.phase(name, &outcome);
             return Ok(());
         };
@@ -79,7 +79,7 @@ impl Open {
         let Some(warmup) = length.warmup() else { return Ok(()) };
         let first = self.rate.as_ref().and_then(|rate| rate.0.first());
         let Some(&Slope { from, to }) = first else {
-            fleet.submit(warmup, unit, &[])?;
+            fleet.submit(warmup, unit)?;
             return Ok(());
         };
         let rate = if from > 0.0 { from } else { f64::midpoint(from, to) };

@@ -2,21 +2,19 @@
 //! small and large, over many functions of which some are asked for more.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 
 use super::length::Length;
 use super::load::Open;
-use super::{all_run, booked, new_run};
+use super::{Measure, new_run, with_fleet};
 use crate::abort::Abort;
-use crate::engine::client::{Client, Mode};
-use crate::engine::fleet::{Fleet, Target};
+use crate::engine::client::Mode;
+use crate::engine::fleet::Target;
 use crate::engine::plan::{Kind, Level, Picks};
 use crate::engine::progress::Unit;
 use crate::engine::role::Order;
 use crate::engine::run::Uniques;
-use crate::engine::worker::Worker;
 use crate::options::values::{payload_bytes, positive};
 use crate::options::{Clients, Common, Workers};
 use crate::report::Report;
@@ -63,38 +61,36 @@ const KIND_SALT: u64 = 0x6b69_6e64;
 const SIZE_SALT: u64 = 0x7369_7a65;
 const FUNCTION_SALT: u64 = 0x6675_6e63;
 
-pub(super) fn run(options: &Mixed, target: Target, report: &mut Report) -> Result<(), Abort> {
-    let functions = (0..options.functions)
-        .map(|index| {
-            let name = format!("{}-{index}", options.function).into_bytes();
-            (name, f64::from(index + 1).powf(-options.skew))
+impl Measure for Mixed {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
+        let functions = (0..self.functions)
+            .map(|index| {
+                let name = format!("{}-{index}", self.function).into_bytes();
+                (name, f64::from(index + 1).powf(-self.skew))
+            })
+            .collect();
+        let mut run = new_run(
+            Picks::weighted(SIZE_SALT, self.sizes.0.clone()),
+            Picks::weighted(FUNCTION_SALT, functions),
+            self.unique,
+        );
+        Arc::get_mut(&mut run).expect("nobody else has it yet").kinds =
+            Picks::weighted(KIND_SALT, self.mix.0.clone());
+        with_fleet(&run, target, report, |fleet, report| {
+            fleet.seat(self.workers.roles(0..self.functions as usize))?;
+            fleet.seat(self.clients.roles(Mode::Planned))?;
+            fleet.settle(Order::Work)?;
+            self.open.warm_up(fleet, Unit::Done, &self.length)?;
+            fleet.all_run()?;
+            self.open.measure(fleet, report, "mixed", Unit::Done, &self.length)?;
+            // Nobody waits for background jobs, but none may be missing.
+            fleet.all_run()
         })
-        .collect();
-    let mut run = new_run(
-        Picks::weighted(SIZE_SALT, options.sizes.0.clone()),
-        Picks::weighted(FUNCTION_SALT, functions),
-        options.unique,
-    );
-    Arc::get_mut(&mut run).expect("nobody else has it yet").kinds =
-        Picks::weighted(KIND_SALT, options.mix.0.clone());
-    booked(&run, report, |report| {
-        let mut fleet = Fleet::start(Arc::clone(&run), target)?;
-        for _ in 0..options.workers.workers {
-            let all = 0..options.functions as usize;
-            fleet.seat(Worker::new(all, options.workers.grab, options.workers.grabs))?;
-        }
-        for _ in 0..options.clients.clients {
-            fleet.seat(Client::new(Mode::Planned, options.clients.inflight))?;
-        }
-        fleet.settle(Order::Register(1))?;
-        fleet.settle(Order::Work)?;
-        let patience = Duration::from_secs(options.common.patience);
-        options.open.warm_up(&mut fleet, Unit::Done, &options.length)?;
-        all_run(&run, patience)?;
-        options.open.measure(&mut fleet, report, "mixed", Unit::Done, &options.length)?;
-        // Nobody waits for background jobs, but none may be missing.
-        all_run(&run, patience)
-    })
+    }
 }
 
 fn mix(text: &str) -> Result<Weighted<Kind>, String> {

@@ -17,60 +17,56 @@ pub(crate) mod sleepers;
 pub(crate) mod unique;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::abort::Abort;
 use crate::engine::conversation::Greeting;
-use crate::engine::fleet::Outcome;
-use crate::engine::ledger::Fault;
+use crate::engine::fleet::{Fleet, Outcome, Target};
 use crate::engine::payload::Payloads;
 use crate::engine::plan::Picks;
-use crate::engine::progress::Unit;
 use crate::engine::run::{Run, Uniques};
 use crate::engine::stop;
-use crate::options::{Jobs, Options, Scenario};
+use crate::options::{Common, Jobs, Scenario};
 use crate::report::Report;
 
-/// How often a waiting scenario looks whether all is done.
-const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+/// What a scenario is told and does.
+pub(crate) trait Measure {
+    /// The options that all scenarios have.
+    fn common(&self) -> &Common;
+
+    /// How a conversation with the server begins.
+    ///
+    /// # Errors
+    /// When the options do not fit each other.
+    fn greeting(&self) -> Result<Greeting, Abort> {
+        Ok(Greeting::gearman())
+    }
+
+    /// Measures, and puts into the report what came of it.
+    ///
+    /// # Errors
+    /// When it ended before its time.
+    fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort>;
+}
 
 /// Runs the chosen scenario.
 ///
 /// # Errors
 /// When it could not start; what goes wrong later is in the report.
-pub(crate) fn run(options: &Options) -> Result<Report, Abort> {
-    let common = options.common();
-    let target = common.target();
+pub(crate) fn run(scenario: &Scenario) -> Result<Report, Abort> {
+    let (name, scenario) = scenario.named();
+    let target = scenario.common().target();
     if let Some(process) = target.process {
         process.usage().map_err(|error| Abort(format!("cannot read what --server-pid uses: {error}")))?;
     }
     stop::listen()?;
     // A fleet too large for the limit fails to connect, and says so.
     let _ = rlimit::increase_nofile_limit(rlimit::INFINITY);
-    let greeting = match &options.scenario {
-        Scenario::Neighbour(neighbour) => neighbour.greeting()?,
-        _ => Greeting::gearman(),
-    };
-    crate::engine::connection::connect(target.server, &greeting)
+    crate::engine::connection::connect(target.server, &scenario.greeting()?)
         .map_err(|error| Abort(format!("cannot connect to {}: {error}", target.server)))?;
 
-    let mut report = Report::new(options.scenario.name(), target.server.to_string());
-    let outcome = match &options.scenario {
-        Scenario::Fg(fg) => fg::run(fg, target, &mut report),
-        Scenario::Bg(bg) => bg::run(bg, target, &mut report),
-        Scenario::Depth(depth) => depth::run(depth, target, &mut report),
-        Scenario::Sleepers(sleepers) => sleepers::run(sleepers, target, &mut report),
-        Scenario::Functions(functions) => functions::run(functions, target, &mut report),
-        Scenario::Echo(echo) => echo::run(echo, target, &mut report),
-        Scenario::Flow(flow) => flow::run(flow, target, &mut report),
-        Scenario::Prio(prio) => prio::run(prio, target, &mut report),
-        Scenario::Mixed(mixed) => mixed::run(mixed, target, &mut report),
-        Scenario::Unique(unique) => unique::run(unique, target, &mut report),
-        Scenario::Big(big) => big::run(big, target, &mut report),
-        Scenario::Connect(connect) => connect::run(connect, target, &mut report),
-        Scenario::Neighbour(neighbour) => neighbour::run(neighbour, target, &mut report),
-    };
-    if let Err(abort) = outcome {
+    let mut report = Report::new(name, target.server.to_string());
+    if let Err(abort) = scenario.run(target, &mut report) {
         report.abort(abort);
     }
     Ok(report)
@@ -94,35 +90,10 @@ fn new_run(sizes: Picks<usize>, functions: Picks<Vec<u8>>, uniques: Uniques) -> 
     Arc::new(Run::new(Payloads::new(tag, sizes), functions, uniques))
 }
 
-/// Waits until workers have run every job that was submitted.
-///
-/// # Errors
-/// When nothing comes for so long as `patience`; the missing jobs are in the books.
-fn all_run(run: &Run, patience: Duration) -> Result<(), Abort> {
-    let mut last = (Instant::now(), run.progress.total(Unit::Received));
-    loop {
-        let missing = run.progress.total(Unit::Submitted).saturating_sub(run.progress.total(Unit::Ran));
-        if missing == 0 {
-            return Ok(());
-        }
-        let received = run.progress.total(Unit::Received);
-        if received != last.1 {
-            last = (Instant::now(), received);
-        } else if last.0.elapsed() > patience {
-            run.ledger.fault(Fault::lost, missing);
-            return Err(Abort(format!(
-                "nothing came for {} s; {missing} jobs have not run",
-                patience.as_secs()
-            )));
-        }
-        std::thread::sleep(LOOK_INTERVAL);
-    }
-}
-
 /// Adds how many times as much `one` cost as `other`: in the server's processor
 /// time where that is known, in time where it is not.
 fn compare(report: &mut Report, name: &str, one: &Outcome, other: &Outcome) {
-    if let (Some(one), Some(other)) = (one.server, other.server) {
+    if let (Some(one), Some(other)) = (one.used.server, other.used.server) {
         let ratio = one.cpu_us_per_job / other.cpu_us_per_job.max(f64::MIN_POSITIVE);
         report.figure(name, ratio, "x processor time");
     } else {
@@ -132,13 +103,15 @@ fn compare(report: &mut Report, name: &str, one: &Outcome, other: &Outcome) {
     }
 }
 
-/// Takes `steps`, and reports what went wrong in `run` even when they fail.
-fn booked<T>(
+/// Takes `steps` with a fleet for `run`, and reports what went wrong in it even
+/// when they fail.
+fn with_fleet<T>(
     run: &Arc<Run>,
+    target: Target,
     report: &mut Report,
-    steps: impl FnOnce(&mut Report) -> Result<T, Abort>,
+    steps: impl FnOnce(&mut Fleet, &mut Report) -> Result<T, Abort>,
 ) -> Result<T, Abort> {
-    let outcome = steps(report);
+    let outcome = Fleet::start(run, target).and_then(|mut fleet| steps(&mut fleet, report));
     report.faults(&run.ledger.faults());
     outcome
 }

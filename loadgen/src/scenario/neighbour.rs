@@ -1,11 +1,9 @@
 //! Other servers, doing what is nearest to `fg` and `flow`.
 
-use std::sync::Arc;
-
 use clap::Args;
 
 use super::length::Length;
-use super::{booked, new_run};
+use super::{Measure, new_run, with_fleet};
 use crate::abort::Abort;
 use crate::engine::conversation::Greeting;
 use crate::engine::fleet::{Fleet, Target};
@@ -48,32 +46,12 @@ pub(crate) struct Neighbour {
     pub(crate) length: Length,
 }
 
-pub(super) fn run(options: &Neighbour, target: Target, report: &mut Report) -> Result<(), Abort> {
-    let (phase, unit) = match options.work {
-        Work::Fg => ("foreground", Unit::Answered),
-        Work::Flow => ("flow", Unit::Ran),
-    };
-    let run = new_run(Picks::one(options.size), Picks::one(Vec::new()), Uniques::None);
-    booked(&run, report, |report| {
-        let mut fleet = Fleet::start(Arc::clone(&run), target)?;
-        options.seat(&mut fleet, &run)?;
-        fleet.settle(Order::Register(1))?;
-        // No barrier: Redis and beanstalkd answer none to those who wait for jobs.
-        fleet.until(Unit::Echoed, 0, &[Order::Work])?;
-        if let Some(warmup) = options.length.warmup() {
-            fleet.submit(warmup, unit, &[])?;
-        }
-        report.phase(phase, &fleet.submit(options.length.extent(), unit, &[])?);
-        Ok(())
-    })
-}
+impl Measure for Neighbour {
+    fn common(&self) -> &Common {
+        &self.common
+    }
 
-impl Neighbour {
-    /// How its conversations begin.
-    ///
-    /// # Errors
-    /// When the options do not fit the protocol.
-    pub(super) fn greeting(&self) -> Result<Greeting, Abort> {
+    fn greeting(&self) -> Result<Greeting, Abort> {
         let refused = match self.protocol {
             Protocol::Nats if self.work == Work::Flow => {
                 "NATS keeps no jobs without JetStream: --work fg only"
@@ -87,28 +65,44 @@ impl Neighbour {
         Err(Abort(refused.to_owned()))
     }
 
+    fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
+        let (phase, unit) = match self.work {
+            Work::Fg => ("foreground", Unit::Answered),
+            Work::Flow => ("flow", Unit::Ran),
+        };
+        let run = new_run(Picks::one(self.size), Picks::one(Vec::new()), Uniques::None);
+        with_fleet(&run, target, report, |fleet, report| {
+            self.seat(fleet, &run)?;
+            // No barrier: Redis and beanstalkd answer none to those who wait for jobs.
+            fleet.until(Unit::Echoed, 0, &[Order::Work])?;
+            if let Some(warmup) = self.length.warmup() {
+                fleet.submit(warmup, unit)?;
+            }
+            report.phase(phase, &fleet.submit(self.length.extent(), unit)?);
+            Ok(())
+        })
+    }
+}
+
+impl Neighbour {
     fn seat(&self, fleet: &mut Fleet, run: &Run) -> Result<(), Abort> {
-        let tag = run.payloads.run();
-        for _ in 0..self.workers {
-            match self.protocol {
-                Protocol::Nats => fleet.seat(nats::Worker::new(tag))?,
-                Protocol::Redis => fleet.seat(redis::Worker::new(tag, self.work, self.batch))?,
-                Protocol::Beanstalkd => fleet.seat(beanstalkd::Worker::new(tag, self.work))?,
-            }
-        }
-        let inboxes = if self.inbox_per_request { Inbox::Request } else { Inbox::Client };
+        let (tag, work, batch) = (run.payloads.run(), self.work, self.batch);
+        let (workers, clients) = (0..self.workers, 0..self.clients.clients);
         let in_flight = self.clients.inflight;
-        for client in 0..self.clients.clients {
-            match self.protocol {
-                Protocol::Nats => fleet.seat(nats::Client::new(tag, client, in_flight, inboxes))?,
-                Protocol::Redis => {
-                    fleet.seat(redis::Client::new(tag, client, in_flight, self.work, self.batch))?;
-                }
-                Protocol::Beanstalkd => {
-                    fleet.seat(beanstalkd::Client::new(tag, client, in_flight, self.work))?;
-                }
+        match self.protocol {
+            Protocol::Nats => {
+                let inboxes = if self.inbox_per_request { Inbox::Request } else { Inbox::Client };
+                fleet.seat(workers.map(|_| nats::Worker::new(tag)))?;
+                fleet.seat(clients.map(|client| nats::Client::new(tag, client, in_flight, inboxes)))
+            }
+            Protocol::Redis => {
+                fleet.seat(workers.map(|_| redis::Worker::new(tag, work, batch)))?;
+                fleet.seat(clients.map(|client| redis::Client::new(tag, client, in_flight, work, batch)))
+            }
+            Protocol::Beanstalkd => {
+                fleet.seat(workers.map(|_| beanstalkd::Worker::new(tag, work)))?;
+                fleet.seat(clients.map(|client| beanstalkd::Client::new(tag, client, in_flight, work)))
             }
         }
-        Ok(())
     }
 }

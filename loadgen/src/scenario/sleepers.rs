@@ -1,14 +1,13 @@
 //! A fleet of sleeping workers and a single job: how many are woken for it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::{booked, one_function};
+use super::{Measure, one_function, with_fleet};
 use crate::abort::Abort;
 use crate::engine::client::{Client, Mode};
-use crate::engine::fleet::{Extent, Fleet, Outcome, Target};
+use crate::engine::fleet::{Extent, Outcome, Target};
 use crate::engine::progress::{Unit, latency_histogram};
 use crate::engine::role::Order;
 use crate::engine::worker::{Grab, Worker};
@@ -43,17 +42,29 @@ pub(crate) struct Sleepers {
 /// After so long without a packet, nobody else is going to be woken.
 const SILENCE: Duration = Duration::from_millis(300);
 
-#[allow(clippy::cast_precision_loss, reason = "figures for people")]
-pub(super) fn run(options: &Sleepers, target: Target, report: &mut Report) -> Result<(), Abort> {
-    one_by_one(options, target, report)?;
-    if options.duration == 0.0 {
-        return Ok(());
+impl Measure for Sleepers {
+    fn common(&self) -> &Common {
+        &self.common
     }
-    let without = working(options, target, report, 0, "working, no sleepers")?;
-    let with = working(options, target, report, options.sleepers, "working beside sleepers")?;
-    let rate = |outcome: &Outcome| outcome.jobs as f64 / outcome.elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
-    report.figure("rate beside sleepers / without", rate(&with) / rate(&without).max(f64::MIN_POSITIVE), "x");
-    Ok(())
+
+    #[allow(clippy::cast_precision_loss, reason = "figures for people")]
+    fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
+        one_by_one(self, target, report)?;
+        if self.duration == 0.0 {
+            return Ok(());
+        }
+        let without = working(self, target, report, 0, "working, no sleepers")?;
+        let with = working(self, target, report, self.sleepers, "working beside sleepers")?;
+        let rate = |of: &Outcome| of.jobs as f64 / of.elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
+        let ratio = rate(&with) / rate(&without).max(f64::MIN_POSITIVE);
+        report.figure("rate beside sleepers / without", ratio, "x");
+        Ok(())
+    }
+}
+
+/// So many workers of the one function.
+fn workers(count: u32) -> impl Iterator<Item = Worker> {
+    (0..count).map(|_| Worker::new(0..1, Grab::Uniq, 1))
 }
 
 /// Foreground jobs for the workers, and so many sleepers that could run them as well.
@@ -66,19 +77,13 @@ fn working(
     name: &str,
 ) -> Result<Outcome, Abort> {
     let run = one_function(&options.jobs);
-    booked(&run, report, |report| {
-        let mut fleet = Fleet::start(Arc::clone(&run), target)?;
-        for _ in 0..options.workers + sleepers {
-            fleet.seat(Worker::new(0..1, Grab::Uniq, 1))?;
-        }
-        for _ in 0..options.clients {
-            fleet.seat(Client::new(Mode::Foreground, 1))?;
-        }
-        fleet.settle(Order::Register(1))?;
+    with_fleet(&run, target, report, |fleet, report| {
+        fleet.seat(workers(options.workers + sleepers))?;
+        fleet.seat((0..options.clients).map(|_| Client::new(Mode::Foreground, 1)))?;
         fleet.settle(Order::Sleep)?;
         let woken = run.progress.total(Unit::Woken);
         let time = Extent::Time(Duration::from_secs_f64(options.duration));
-        let outcome = fleet.submit(time, Unit::Answered, &[])?;
+        let outcome = fleet.submit(time, Unit::Answered)?;
         let woken = run.progress.total(Unit::Woken) - woken;
         report.phase(name, &outcome);
         report.figure(format!("NOOPs a job, {name}"), woken as f64 / outcome.jobs.max(1) as f64, "");
@@ -90,14 +95,10 @@ fn working(
 #[allow(clippy::cast_precision_loss, reason = "figures for people")]
 fn one_by_one(options: &Sleepers, target: Target, report: &mut Report) -> Result<(), Abort> {
     let run = one_function(&options.jobs);
-    booked(&run, report, |report| {
-        let mut fleet = Fleet::start(Arc::clone(&run), target)?;
+    with_fleet(&run, target, report, |fleet, report| {
         let rss_empty = fleet.rss_at_rest()?;
-        for _ in 0..options.sleepers {
-            fleet.seat(Worker::new(0..1, Grab::Uniq, 1))?;
-        }
-        fleet.seat(Client::new(Mode::Background, 1))?;
-        fleet.settle(Order::Register(1))?;
+        fleet.seat(workers(options.sleepers))?;
+        fleet.seat([Client::new(Mode::Background, 1)])?;
         fleet.settle(Order::Sleep)?;
         if let (Some(empty), Some(asleep)) = (rss_empty, fleet.rss_at_rest()?) {
             let each = asleep.saturating_sub(empty) as f64 / f64::from(options.sleepers);
@@ -111,7 +112,7 @@ fn one_by_one(options: &Sleepers, target: Target, report: &mut Report) -> Result
         for _ in 0..options.count {
             let woken = run.progress.total(Unit::Woken);
             // From the submit until a worker has the job.
-            let outcome = fleet.submit(Extent::Jobs(1), Unit::Ran, &[])?;
+            let outcome = fleet.submit(Extent::Jobs(1), Unit::Ran)?;
             fleet.quiet(SILENCE);
             noops_most = noops_most.max(run.progress.total(Unit::Woken) - woken);
             acknowledged.add(&outcome.latency).expect("all histograms have the same bounds");

@@ -7,16 +7,15 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use gearshard::protocol::packet::{Command, Packet};
 
-use super::{booked, new_run};
+use super::{Measure, new_run, with_fleet};
 use crate::abort::Abort;
-use crate::engine::fleet::{Fleet, Target};
+use crate::engine::fleet::Target;
 use crate::engine::ledger::Fault;
 use crate::engine::payload::Stamp;
 use crate::engine::plan::{Kind, Picks};
 use crate::engine::progress::Unit;
 use crate::engine::role::{Order, Role, Turn};
 use crate::engine::run::Uniques;
-use crate::engine::worker::Worker;
 use crate::options::values::{payload_bytes, positive};
 use crate::options::{Common, Workers};
 use crate::report::Report;
@@ -54,9 +53,15 @@ const SILENCE: Duration = Duration::from_millis(100);
 /// The handle that the server gave for a job, the same for whoever submits its unique.
 type Handles = Arc<Mutex<HashMap<u64, Vec<u8>>>>;
 
-pub(super) fn run(options: &Unique, target: Target, report: &mut Report) -> Result<(), Abort> {
-    measure(options, target, report, "foreground", Kind::FOREGROUND)?;
-    measure(options, target, report, "background", Kind::BACKGROUND)
+impl Measure for Unique {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
+        measure(self, target, report, "foreground", Kind::FOREGROUND)?;
+        measure(self, target, report, "background", Kind::BACKGROUND)
+    }
 }
 
 fn measure(
@@ -68,16 +73,10 @@ fn measure(
 ) -> Result<(), Abort> {
     let function = options.function.clone().into_bytes();
     let run = new_run(Picks::one(options.size), Picks::one(function), Uniques::Each);
-    booked(&run, report, |report| {
-        let mut fleet = Fleet::start(Arc::clone(&run), target)?;
-        for _ in 0..options.workers.workers {
-            fleet.seat(Worker::new(0..1, options.workers.grab, options.workers.grabs))?;
-        }
+    with_fleet(&run, target, report, |fleet, report| {
+        fleet.seat(options.workers.roles(0..1))?;
         let handles = Handles::default();
-        for _ in 0..options.clients {
-            fleet.seat(Sharer::new(kind, options, Arc::clone(&handles)))?;
-        }
-        fleet.settle(Order::Register(1))?;
+        fleet.seat((0..options.clients).map(|_| Sharer::new(kind, options, Arc::clone(&handles))))?;
         let uniques = u64::from(options.uniques);
         let submits = uniques * u64::from(options.repeat) * u64::from(options.clients);
         // Nobody works yet, so that all have been submitted when the first one runs.
