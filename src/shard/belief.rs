@@ -61,7 +61,14 @@ pub(super) struct Beliefs {
     ready: [Vec<u32>; 3],
     /// Functions whose first interest is unanswered, in no order.
     unknown: Vec<u32>,
+    /// The last functions of which a job came to be believed, in a ring.
+    news: Vec<u32>,
+    /// How many there have been.
+    news_count: usize,
 }
+
+/// Places of the ring of news; a power of two.
+const NEWS_KEPT: usize = 4096;
 
 impl Beliefs {
     pub(super) fn len(&self) -> usize {
@@ -162,9 +169,27 @@ impl Beliefs {
         &self.unknown
     }
 
+    /// How many times it came to be believed that a job of some best priority
+    /// waits in a function.
+    pub(super) fn news(&self) -> usize {
+        self.news_count
+    }
+
+    /// In which functions, from the one after the first `seen` on; `None` when
+    /// that is too long ago.
+    pub(super) fn news_since(&self, seen: usize) -> Option<impl ExactSizeIterator<Item = u32>> {
+        let kept = self.news_count - seen <= NEWS_KEPT;
+        kept.then(|| (seen..self.news_count).map(|at| self.news[at % NEWS_KEPT]))
+    }
+
     fn list(&mut self, slot: u32, best: Best) {
         self.at_mut(slot).best = best;
         if let Some(priority) = best {
+            match self.news.get_mut(self.news_count % NEWS_KEPT) {
+                Some(oldest) => *oldest = slot,
+                None => self.news.push(slot),
+            }
+            self.news_count += 1;
             let list = &mut self.ready[priority.index()];
             let place = list.len();
             list.push(slot);

@@ -21,6 +21,7 @@ use super::message::{
     Assignment, Best, Bests, Claimed, HomeFunction, Message, OwnerFunction, Reply, Run, WorkKind,
 };
 use super::outbox::{Outbox, Tail, Urgency};
+use super::outlook::Outlook;
 use super::placement::{owner_of, owner_of_job};
 use super::sleep::is_asleep;
 use super::worker::{Grab, GrabForm, Held, Sleep, Worker};
@@ -90,6 +91,7 @@ impl Home {
         worker.functions.insert(slot, timeout_ms);
         worker.unlisted.push(slot);
         let asleep = is_asleep(worker);
+        self.note(conn, slot);
         self.tell_interest(slot, cx);
         if asleep {
             // A sleeper that learns something new must not miss what waits there.
@@ -107,7 +109,8 @@ impl Home {
     }
 
     pub(super) fn reset_abilities<O: Outbox>(&mut self, conn: ConnId, cx: &mut Context<'_, O>) {
-        let Some(worker) = self.connections.worker(conn) else { return };
+        let Some(worker) = self.connections.worker_mut(conn) else { return };
+        worker.outlook = Outlook::default();
         let slots: Vec<u32> = worker.functions.iter().map(|registration| registration.slot).collect();
         for slot in slots {
             self.unregister(conn, slot, cx);
@@ -195,13 +198,14 @@ impl Home {
             self.beliefs.at_mut(slot).parked.push(conn);
             return;
         }
-        let Some((priority, slot)) = self.choose(worker) else {
+        let Some((priority, slot)) = self.choose(conn) else {
             if let Some(worker) = self.connections.worker_mut(conn) {
                 worker.grab = None;
             }
             self.put(Command::NoJob, &[], b"");
             return self.answer(Reply { conn, sequence: grab.sequence }, Urgency::Now, None, cx);
         };
+        let Some(worker) = self.connections.worker(conn) else { return };
         let (functions, floor) = self.claim_of(worker, priority, slot);
         cx.send(self.beliefs.at(slot).owner, Message::Claim { worker: conn, functions, floor });
     }
@@ -216,26 +220,18 @@ impl Home {
         slots.find(|&slot| self.beliefs.at(slot).function.is_none())
     }
 
-    /// The function with the best belief, of several the one whose turn it is.
-    ///
-    /// Looks at the worker's functions or at those that are ready, whichever
-    /// are fewer, so that neither many functions of a worker nor many of the
-    /// server make it slow.
-    pub(super) fn choose(&self, worker: &Worker) -> Option<(Priority, u32)> {
-        for priority in Priority::FROM_HIGH {
-            let ready = self.beliefs.ready(priority);
-            let found = if ready.len() <= worker.functions.len() {
-                let turns = ready.iter().filter_map(|&slot| Some((worker.functions.turn(slot)?, slot)));
-                turns.min().map(|(_, slot)| slot)
-            } else {
-                let mut slots = worker.functions.iter().map(|registration| registration.slot);
-                slots.find(|&slot| self.beliefs.at(slot).best == Some(priority))
-            };
-            if let Some(slot) = found {
-                return Some((priority, slot));
-            }
+    /// The function to ask for: the one with the best belief, of several the one
+    /// whose turn it is.
+    pub(super) fn choose(&mut self, conn: ConnId) -> Option<(Priority, u32)> {
+        let worker = self.connections.worker_mut(conn)?;
+        worker.outlook.choose(&mut worker.functions, &self.beliefs)
+    }
+
+    /// A function is new to the worker, or has another turn.
+    fn note(&mut self, conn: ConnId, slot: u32) {
+        if let Some(worker) = self.connections.worker_mut(conn) {
+            worker.outlook.note(slot, self.beliefs.at(slot).best, &mut worker.functions);
         }
-        None
     }
 
     /// What to ask the owner of `slot` for: its functions in their turns, and
@@ -282,6 +278,7 @@ impl Home {
         let Run { number, losses } = job.run;
         worker.held.insert(number, Held { slot, losses, order: worker.grabbed });
         worker.functions.rotate(slot);
+        worker.outlook.note(slot, self.beliefs.at(slot).best, &mut worker.functions);
         self.answer_assigned(conn, grab, slot, job, cx);
         if let Some(function) = grab.woken_for.filter(|&function| function != job.function) {
             self.wake_another(function, cx);

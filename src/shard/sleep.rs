@@ -36,8 +36,7 @@ impl Home {
     pub(super) fn pre_sleep<O: Outbox>(&mut self, conn: ConnId, cx: &mut Context<'_, O>) {
         let Some(worker) = self.worker_of(conn) else { return };
         let before = std::mem::replace(&mut worker.sleep, Sleep::Asleep);
-        let Some(worker) = self.connections.worker(conn) else { return };
-        let ready = self.choose(worker).map(|(_, slot)| slot);
+        let ready = self.choose(conn).map(|(_, slot)| slot);
         self.line_up(conn, cx);
         if let Some(slot) = ready {
             self.send_noop(conn, slot, cx);
