@@ -15,6 +15,7 @@
 //! | `reactor` | the mio loop, sockets, buffers, inboxes, pinning | what a job means |
 //! | `config` | command line, config file, environment | sockets, jobs |
 //! | `server` | listening, accepting, log, signals, wiring | any rule of Gearman |
+//! | [`client`] | clients and workers of any Gearman server | everything above but [`protocol`] |
 //!
 //! # The life of a job
 //!
@@ -34,6 +35,8 @@
 //!
 //! No shard ever waits for another, and nothing is locked on the way.
 
+#[cfg(feature = "client")]
+pub mod client;
 #[cfg(feature = "server")]
 pub mod config;
 pub mod protocol;

@@ -1,0 +1,34 @@
+//! Clients and workers of any Gearman server.
+//!
+//! - [`Client`] submits jobs, follows them and asks for their status; many
+//!   threads and many jobs share a connection.
+//! - [`Worker`] serves functions for all servers of a list at once.
+//! - [`conversation`] is the protocol under it, without sockets.
+//!
+//! Knows packets, not queues: nothing of this crate's server is used here.
+
+mod address;
+mod batch;
+#[allow(clippy::module_inception, reason = "the client among clients and workers")]
+mod client;
+pub mod conversation;
+mod error;
+mod job;
+mod link;
+mod mailbox;
+mod options;
+mod pending;
+mod servers;
+mod socket;
+mod status;
+mod worker;
+
+pub use address::{InvalidAddress, PORT, SERVERS_VARIABLE, ServerAddress};
+pub use batch::{Batch, Results};
+pub use client::{Client, ClientBuilder};
+pub use error::{ClientError, LossReason};
+pub use job::{FUNCTION_BYTES_MAX, InvalidJob, Job, JobHandle, Mode, Priority, UNIQUE_BYTES_MAX};
+pub use options::{OnLoss, Spread};
+pub use pending::{Pending, Update};
+pub use status::JobStatus;
+pub use worker::{Function, JobError, JobResult, Notice, Stopper, Worker, WorkerBuilder, WorkerJob};

@@ -1,0 +1,193 @@
+//! Sockets of clients and workers: connecting in time, sending without waiting.
+//!
+//! Knows bytes and time, no packets. This is also where TLS has its place:
+//! conversations make and take plain bytes, so that a layer that seals and
+//! opens them fits between a conversation and its socket.
+
+use std::io::{self, ErrorKind, Read};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{
+    AddressFamily, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, connect, send, shutdown,
+    socket_with, sockopt,
+};
+
+use super::address::ServerAddress;
+
+/// Silence after which the kernel asks whether the other end still lives.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_COUNT: u32 = 3;
+/// How often a unix socket whose queue is full is tried again.
+const UNIX_RETRY: Duration = Duration::from_millis(10);
+
+/// A connected stream; reading blocks, sending does not.
+#[derive(Debug)]
+pub(super) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+/// What a socket is ready for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ready {
+    pub(super) read: bool,
+    pub(super) write: bool,
+}
+
+impl Socket {
+    /// Connects within `timeout`, to the first address of the name that answers.
+    pub(super) fn connect(address: &ServerAddress, timeout: Duration) -> io::Result<Self> {
+        match address {
+            ServerAddress::Unix(path) => unix(path, timeout).map(Self::Unix),
+            ServerAddress::Tcp { host, port } => tcp(host, *port, timeout).map(Self::Tcp),
+        }
+    }
+
+    /// Receives something, within the read timeout (`WouldBlock` when nothing came). 0 is the end.
+    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let result = match self {
+                Self::Tcp(stream) => (&mut &*stream).read(buffer),
+                Self::Unix(stream) => (&mut &*stream).read(buffer),
+            };
+            match result {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::TimedOut => {
+                    return Err(ErrorKind::WouldBlock.into());
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Sends what fits at once; `WouldBlock` when nothing does.
+    pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match send(self, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Err(rustix::io::Errno::INTR) => {}
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    /// Sends all of it; each part must be taken within `patience`.
+    pub(super) fn send_all(&self, mut bytes: &[u8], patience: Duration) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.send(bytes) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if !self.wait(false, true, Some(patience))?.write {
+                        return Err(ErrorKind::TimedOut.into());
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until it can be read from or written to, whichever is asked for.
+    pub(super) fn wait(&self, read: bool, write: bool, timeout: Option<Duration>) -> io::Result<Ready> {
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, read);
+        flags.set(PollFlags::OUT, write);
+        let mut fds = [PollFd::new(self, flags)];
+        poll_for(&mut fds, timeout)?;
+        let found = fds[0].revents();
+        let ended = found.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL);
+        Ok(Ready {
+            read: read && (ended || found.contains(PollFlags::IN)),
+            write: write && (ended || found.contains(PollFlags::OUT)),
+        })
+    }
+
+    /// How long a read waits; `None` for ever.
+    pub(super) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_read_timeout(timeout),
+            Self::Unix(stream) => stream.set_read_timeout(timeout),
+        }
+    }
+
+    /// Ends it for everybody who uses it.
+    pub(super) fn close(&self) {
+        // It may have ended by itself.
+        let _ = shutdown(self, Shutdown::Both);
+    }
+
+    /// Tells the server that nothing more comes.
+    pub(super) fn finish(&self) {
+        let _ = shutdown(self, Shutdown::Write);
+    }
+}
+
+/// Waits for any of `fds`; an interruption counts as nothing.
+pub(super) fn poll_for(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()> {
+    let timeout = timeout.map(|timeout| Timespec {
+        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    });
+    match poll(fds, timeout.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn tcp(host: &str, port: u16, timeout: Duration) -> io::Result<TcpStream> {
+    let start = Instant::now();
+    let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
+    for address in (host, port).to_socket_addrs()? {
+        let left = timeout.saturating_sub(start.elapsed()).max(Duration::from_millis(1));
+        match TcpStream::connect_timeout(&address, left) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                keep_alive(&stream);
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+// Where the system lacks one of these, a dead peer is found out later.
+fn keep_alive(stream: &TcpStream) {
+    let _ = sockopt::set_socket_keepalive(stream, true);
+    let _ = sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE);
+    let _ = sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL);
+    let _ = sockopt::set_tcp_keepcnt(stream, KEEPALIVE_COUNT);
+}
+
+// A blocking connect would wait without limit while the server's queue is full.
+fn unix(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
+    let start = Instant::now();
+    let address = SocketAddrUnix::new(path)?;
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    loop {
+        match connect(&socket, &address) {
+            Ok(()) => break,
+            Err(rustix::io::Errno::AGAIN) if start.elapsed() < timeout => std::thread::sleep(UNIX_RETRY),
+            Err(rustix::io::Errno::AGAIN) => return Err(ErrorKind::TimedOut.into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}

@@ -1,0 +1,274 @@
+//! One connection of a worker, while it lasts: grabbing, running, sleeping.
+
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+
+use super::function::{JobError, JobResult, Registered};
+use super::notice::Notice;
+use super::serve::Shared;
+use super::task::{Held, WorkerJob};
+use crate::client::address::ServerAddress;
+use crate::client::conversation::{WorkerConversation, WorkerEvent};
+use crate::client::error::LossReason;
+use crate::client::job::JobHandle;
+use crate::client::socket::{Socket, poll_for};
+
+/// How much is received at a time.
+const READ_BYTES: usize = 64 << 10;
+/// Results of jobs that were handed out ahead are sent when they are as long as this,
+const CORKED_BYTES: usize = 16 << 10;
+/// or as old as this.
+const CORKED_TIME: Duration = Duration::from_micros(200);
+/// A function whose jobs take longer is not run before earlier results are sent.
+const QUICK: Duration = Duration::from_micros(50);
+/// How long to wait, at the end, until the server has taken everything.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How a connection ended.
+pub(super) enum End {
+    Stopped,
+    Lost(LossReason),
+}
+
+pub(super) struct Session {
+    shared: Arc<Shared>,
+    server: Arc<ServerAddress>,
+    socket: Socket,
+    pub(super) talk: WorkerConversation,
+    held: VecDeque<Held>,
+    buffer: Vec<u8>,
+    lost: Option<LossReason>,
+    /// When the oldest result was held back.
+    corked_since: Option<Instant>,
+    /// How long each function's jobs take, roughly.
+    usual: Vec<Duration>,
+}
+
+impl Session {
+    pub(super) fn new(shared: &Arc<Shared>, server: &Arc<ServerAddress>, socket: Socket) -> Self {
+        let mut talk = WorkerConversation::new(shared.ahead, shared.packet_bytes_max);
+        if let Some(id) = &shared.id {
+            talk.set_id(id);
+        }
+        for Registered { name, timeout, .. } in &shared.functions {
+            talk.can_do(name, *timeout);
+        }
+        Self {
+            shared: Arc::clone(shared),
+            server: Arc::clone(server),
+            socket,
+            talk,
+            held: VecDeque::new(),
+            buffer: vec![0; READ_BYTES],
+            lost: None,
+            corked_since: None,
+            usual: vec![Duration::ZERO; shared.functions.len()],
+        }
+    }
+
+    pub(super) fn server(&self) -> Arc<ServerAddress> {
+        Arc::clone(&self.server)
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.shared.is_stopping()
+    }
+
+    /// Serves until the worker stops or the connection is gone.
+    pub(super) fn run(mut self) -> End {
+        loop {
+            if !self.shared.permits.acquire() {
+                return self.goodbye();
+            }
+            self.work();
+            self.shared.permits.release();
+            if self.lost.is_none() && !self.is_stopping() {
+                self.sleep();
+            }
+            if let Some(reason) = self.lost.take() {
+                return End::Lost(reason);
+            }
+            if self.is_stopping() {
+                return self.goodbye();
+            }
+        }
+    }
+
+    /// Grabs and runs jobs until there are none, the worker stops, or another connection is to have its turn.
+    fn work(&mut self) {
+        self.talk.grab();
+        loop {
+            if self.held.is_empty() {
+                self.flush();
+            }
+            if self.lost.is_some() || self.is_stopping() {
+                return;
+            }
+            if let Some(held) = self.held.pop_front() {
+                self.run_job(held);
+                if !self.is_stopping() && !self.shared.permits.wanted() {
+                    self.talk.grab();
+                }
+            } else if self.talk.is_idle() {
+                return;
+            } else {
+                self.receive();
+            }
+        }
+    }
+
+    fn sleep(&mut self) {
+        self.talk.sleep();
+        self.flush();
+        while self.talk.is_asleep() && self.lost.is_none() && !self.is_stopping() {
+            let mut fds = [
+                PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(self.shared.stop_fd(), PollFlags::IN),
+            ];
+            if let Err(error) = poll_for(&mut fds, None) {
+                self.lost = Some(LossReason::Io(Arc::new(error)));
+            } else if !fds[0].revents().is_empty() {
+                self.receive();
+            }
+        }
+    }
+
+    /// Receives once; what came is filed.
+    fn receive(&mut self) {
+        let received = match self.socket.read(&mut self.buffer) {
+            Ok(0) => Err(LossReason::Closed),
+            Ok(count) => Ok(count),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                Err(LossReason::Silent(self.shared.answer_timeout))
+            }
+            Err(error) => Err(LossReason::Io(Arc::new(error))),
+        };
+        let Self { talk, held, shared, buffer, server, .. } = self;
+        let filed = received.and_then(|count| {
+            let filed = talk.receive(&buffer[..count], |event| match event {
+                WorkerEvent::Assigned(assignment) => {
+                    let function = shared.function(assignment.function);
+                    held.push_back(Held::new(&assignment, function));
+                }
+                WorkerEvent::Refused { code, text } => shared.notify(|| Notice::Refused {
+                    server: (**server).clone(),
+                    code: String::from_utf8_lossy(code).into_owned(),
+                    text: String::from_utf8_lossy(text).into_owned(),
+                }),
+                _ => {}
+            });
+            filed.map_err(LossReason::Protocol)
+        });
+        if let Err(reason) = filed {
+            self.lost = Some(reason);
+        }
+    }
+
+    fn run_job(&mut self, mut held: Held) {
+        let shared = Arc::clone(&self.shared);
+        let Some(index) = held.function else {
+            // The server hands out what was never registered.
+            self.talk.fail(held.handle());
+            return;
+        };
+        let Some(last) = shared.begin_job() else {
+            // It goes back when the connection closes, which is when the last job that may run has ended.
+            shared.wait_for_stop();
+            return;
+        };
+        let registered = &shared.functions[index];
+        if self.usual[index] > QUICK {
+            self.flush();
+        }
+        let start = Instant::now();
+        let result = {
+            let mut job = WorkerJob::new(&mut held, &registered.name, self);
+            catch_unwind(AssertUnwindSafe(|| registered.function.run(&mut job)))
+        };
+        let result = result.unwrap_or_else(|panic| {
+            let message = panic_message(&*panic);
+            let handle = JobHandle::new(held.handle(), Some(self.server()));
+            shared.notify(|| Notice::Panicked { handle, message: message.clone() });
+            Err(JobError::Exception(message.into_bytes()))
+        });
+        self.conclude(&held, index, registered, result);
+        if last {
+            shared.stop();
+        }
+        let now = Instant::now();
+        let took = now - start;
+        self.usual[index] = (self.usual[index] * 3 + took) / 4;
+        let corked_since = *self.corked_since.get_or_insert(now);
+        let old = now - corked_since > CORKED_TIME || took > QUICK;
+        if !self.held.is_empty() && (old || self.talk.outgoing().len() > CORKED_BYTES) {
+            self.flush();
+        }
+    }
+
+    fn conclude(&mut self, held: &Held, index: usize, registered: &Registered, result: JobResult) {
+        match result {
+            Ok(result) => self.talk.complete(held.handle(), &result),
+            Err(JobError::Failed) => self.talk.fail(held.handle()),
+            Err(JobError::Exception(data)) => self.talk.exception(held.handle(), &data),
+            Err(JobError::Retry) => {
+                let before = self.held.len();
+                self.held.retain(|other| other.function != Some(index));
+                let jobs = 1 + before - self.held.len();
+                self.talk.give_back(&registered.name, registered.timeout, jobs);
+            }
+            Err(JobError::Lost) => {
+                self.lost.get_or_insert(LossReason::Closed);
+            }
+        }
+    }
+
+    /// Sends what a job reports, at once.
+    pub(super) fn report(&mut self) -> Result<(), JobError> {
+        self.flush();
+        if self.lost.is_some() { Err(JobError::Lost) } else { Ok(()) }
+    }
+
+    fn flush(&mut self) {
+        self.corked_since = None;
+        if self.lost.is_some() || self.talk.outgoing().is_empty() {
+            return;
+        }
+        let bytes = self.talk.outgoing();
+        let count = bytes.len();
+        match self.socket.send_all(bytes, self.shared.answer_timeout) {
+            Ok(()) => self.talk.sent(count),
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                self.lost = Some(LossReason::Silent(self.shared.answer_timeout));
+            }
+            Err(error) => self.lost = Some(LossReason::Io(Arc::new(error))),
+        }
+    }
+
+    /// Closes in good order. Jobs that were handed out and not begun go back to the server.
+    ///
+    /// Closing a socket with something unread resets the connection, and the
+    /// last results with it: so the server closes first.
+    fn goodbye(mut self) -> End {
+        self.flush();
+        self.socket.finish();
+        let start = Instant::now();
+        while let Some(left) = GOODBYE.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
+            let timeout = self.socket.set_read_timeout(Some(left));
+            if timeout.is_err() || !matches!(self.socket.read(&mut self.buffer), Ok(1..)) {
+                break;
+            }
+        }
+        End::Stopped
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
+}
