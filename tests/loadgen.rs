@@ -120,6 +120,14 @@ fn foreground() {
 }
 
 #[test]
+fn foreground_of_many_functions_beside_a_backlog() {
+    let many = ["--functions=5", "--idle-functions=40", "--backlog=400", "--backlog-functions=3"];
+    let scenario = [&["fg", "--count=3000", "--warmup=0.05"][..], &many].concat();
+    let expected = [("enqueue the backlog", 400), ("foreground", 3000), ("drain the backlog", 400)];
+    everywhere(&scenario, phases(&expected));
+}
+
+#[test]
 fn foreground_for_a_time() {
     let scenario = ["fg", "--duration=0.2", "--warmup=0"];
     everywhere(&scenario, |run| assert!(run.jobs("foreground") > 0));

@@ -7,6 +7,8 @@ use gearshard::protocol::packet::Command;
 #[derive(Clone, Debug)]
 pub(crate) struct Picks<T> {
     values: Vec<T>,
+    /// So many of the values are taken in turn, the first ones.
+    used: usize,
     /// For values that are not taken in turn: the share of numbers that get
     /// this value or one before it, in 2^-32.
     up_to: Option<Vec<u32>>,
@@ -22,8 +24,14 @@ impl<T> Picks<T> {
 
     /// Job number N gets value N modulo their count.
     pub(crate) fn in_turn(values: Vec<T>) -> Self {
-        assert!(!values.is_empty(), "there is a value to pick");
-        Self { values, up_to: None, salt: 0 }
+        let used = values.len();
+        Self::first_in_turn(values, used)
+    }
+
+    /// Job number N gets value N modulo `used`; the values behind these are there, and not used.
+    pub(crate) fn first_in_turn(values: Vec<T>, used: usize) -> Self {
+        assert!((1..=values.len()).contains(&used), "there is a value to pick");
+        Self { values, used, up_to: None, salt: 0 }
     }
 
     /// Every value as often as its weight says, as if by chance.
@@ -43,13 +51,13 @@ impl<T> Picks<T> {
             up_to.push((sum / all * f64::from(u32::MAX)) as u32);
             values.push(value);
         }
-        Self { values, up_to: Some(up_to), salt }
+        Self { used: values.len(), values, up_to: Some(up_to), salt }
     }
 
     /// The place of the value of job `number`.
     pub(crate) fn place(&self, number: u64) -> usize {
         match &self.up_to {
-            None => (number % self.values.len() as u64) as usize,
+            None => (number % self.used as u64) as usize,
             Some(up_to) => {
                 let chance = (scatter(number ^ self.salt) >> 32) as u32;
                 // The last share may fall short of the whole by a rounding.
@@ -135,6 +143,8 @@ mod tests {
     fn values_are_taken_in_turn() {
         let picks = Picks::in_turn(vec!["a", "b", "c"]);
         assert_eq!((*picks.of(0), *picks.of(4), *picks.of(u64::MAX)), ("a", "b", "a"));
+        let picks = Picks::first_in_turn(vec!["a", "b", "c"], 2);
+        assert_eq!((*picks.of(0), *picks.of(3), *picks.of(4)), ("a", "b", "a"));
     }
 
     #[test]

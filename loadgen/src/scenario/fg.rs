@@ -1,15 +1,20 @@
 //! Foreground jobs.
 
+use std::sync::Arc;
+
 use clap::Args;
 
 use super::length::Length;
 use super::load::{Open, Side, Woken, fifo_can_be_checked, serve};
-use super::{Measure, one_function, with_fleet};
+use super::{Measure, new_run, with_fleet, with_functions};
 use crate::abort::Abort;
 use crate::engine::client::Mode;
-use crate::engine::fleet::Target;
+use crate::engine::fleet::{Extent, Target};
+use crate::engine::plan::Picks;
 use crate::engine::progress::Unit;
 use crate::engine::role::Order;
+use crate::engine::run::Run;
+use crate::options::values::{count, positive};
 use crate::options::{Common, Load, Workers};
 use crate::report::Report;
 
@@ -21,11 +26,23 @@ pub(crate) struct Fg {
     /// More workers of the same function that only sleep, and work when woken
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Clients and workers")]
     pub(crate) sleepers: u32,
+    /// Functions that every worker serves; jobs go to each of them in turn
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive, help_heading = "Jobs")]
+    pub(crate) functions: u32,
+    /// More functions that every worker serves, and nobody submits to
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Jobs")]
+    pub(crate) idle_functions: u32,
+    /// Background jobs that wait meanwhile in a function without workers; enqueued before, drained after that
+    #[arg(long, value_name = "N", default_value = "0", value_parser = count, help_heading = "Jobs")]
+    pub(crate) backlog: u64,
+    /// Functions of the backlog
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive, help_heading = "Jobs")]
+    pub(crate) backlog_functions: u32,
     /// Which side runs here; the other may run on another host
     #[arg(long, value_enum, default_value = "both", help_heading = "Clients and workers")]
     pub(crate) side: Side,
-    /// Check that jobs run in the order of their submission; needs one client and one worker
-    #[arg(long, help_heading = "Clients and workers")]
+    /// Check that jobs run in the order of their submission; needs one client, one worker and one function
+    #[arg(long, conflicts_with = "functions", help_heading = "Clients and workers")]
     pub(crate) fifo: bool,
     #[command(flatten)]
     pub(crate) open: Open,
@@ -39,15 +56,38 @@ impl Measure for Fg {
     }
 
     fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
+        if self.backlog == 0 {
+            return self.foreground(target, report);
+        }
+        if self.side != Side::Both {
+            return Err(Abort("--backlog needs both sides here".to_owned()));
+        }
         let Load { jobs, clients, workers, .. } = &self.load;
+        let backlog =
+            with_functions(jobs, names(&format!("{}-backlog", jobs.function), self.backlog_functions));
+        with_fleet(&backlog, target, report, |fleet, report| {
+            fleet.seat(clients.roles(Mode::Background))?;
+            report.phase("enqueue the backlog", &fleet.submit(Extent::Jobs(self.backlog), Unit::Accepted)?);
+            self.foreground(target, report)?;
+            fleet.seat(workers.roles(0..self.backlog_functions as usize))?;
+            report.phase("drain the backlog", &fleet.until(Unit::Ran, self.backlog, &[Order::Work])?);
+            Ok(())
+        })
+    }
+}
+
+impl Fg {
+    fn foreground(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
+        let Load { clients, workers, .. } = &self.load;
         let all = Workers { workers: workers.workers + self.sleepers, ..workers.clone() };
         if self.fifo {
             fifo_can_be_checked(clients.clients, all.workers, self.side)?;
         }
-        let run = self.side.run(one_function(jobs));
+        let run = self.side.run(self.plan());
         with_fleet(&run, target, report, |fleet, report| {
             if self.side.works() {
-                fleet.seat(all.roles(0..1).map(|worker| worker.in_order(self.fifo)))?;
+                let functions = 0..run.functions.values().len();
+                fleet.seat(all.roles(functions).map(|worker| worker.in_order(self.fifo)))?;
             }
             if self.side == Side::Worker {
                 return serve(fleet, report, self.length.extent());
@@ -62,5 +102,20 @@ impl Measure for Fg {
             }
             Ok(())
         })
+    }
+
+    fn plan(&self) -> Arc<Run> {
+        let jobs = &self.load.jobs;
+        let all = names(&jobs.function, self.functions.saturating_add(self.idle_functions));
+        let functions = Picks::first_in_turn(all, self.functions as usize);
+        new_run(Picks::one(jobs.size), functions, jobs.unique)
+    }
+}
+
+/// So many functions: one with the bare name, or several with names of one length.
+fn names(name: &str, count: u32) -> Vec<Vec<u8>> {
+    match count {
+        1 => vec![name.as_bytes().to_vec()],
+        _ => (0..count).map(|index| format!("{name}-{index:06}").into_bytes()).collect(),
     }
 }

@@ -76,7 +76,7 @@ impl Measure for Functions {
 fn spread(options: &Functions, counts: &[u32], target: Target, report: &mut Report) -> Result<(), Abort> {
     let mut fewest: Option<(u32, Outcome, Outcome)> = None;
     for &total in counts {
-        let name = |index| format!("{}-spread-{total}-{index}", options.jobs.function).into_bytes();
+        let name = |index| format!("{}-{total:06}-{index:06}", options.jobs.function).into_bytes();
         let run = with_functions(&options.jobs, (0..total).map(name).collect());
         let (enqueue, drain) = with_fleet(&run, target, report, |fleet, _| {
             let share = |worker| share_of(worker, options.workers, total);
@@ -142,7 +142,7 @@ fn measure(
     workers: u32,
     shape: &Shape,
 ) -> Result<Costs, Abort> {
-    let name = |index| format!("{}-{}-{index}", options.jobs.function, shape.total).into_bytes();
+    let name = |index| format!("{}-{:06}-{index:06}", options.jobs.function, shape.total).into_bytes();
     let run = with_functions(&options.jobs, (0..shape.total).map(name).collect());
     with_fleet(&run, target, report, |fleet, report| {
         // Seated, the server makes the functions' acquaintance; that is not counted.
