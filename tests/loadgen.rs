@@ -134,6 +134,14 @@ fn foreground_for_a_time() {
 }
 
 #[test]
+fn open_loop() {
+    for more in [&["--arrivals=poisson", "--spin=300"][..], &["--threads=3", "--max-inflight=40"]] {
+        let scenario = [&["fg", "--count=400", "--rate=4000,1000..3000", "--warmup=0.02"], more].concat();
+        everywhere(&scenario, phases(&[("foreground at 4000/s", 200), ("foreground at 1000..3000/s", 200)]));
+    }
+}
+
+#[test]
 fn background() {
     let scenario = ["bg", "--count=3000", "--warmup=100"];
     everywhere(&scenario, phases(&[("enqueue", 3000), ("drain", 3000)]));

@@ -24,6 +24,9 @@ const SCRATCH_BYTES: usize = 256 * 1024;
 /// The token that wakes a crew for a command.
 pub(crate) const WAKE: Token = Token(usize::MAX);
 
+/// A poll that does not wait is over by then; what is beyond, somebody else had the processor.
+const SPIN_TURN_MAX: Duration = Duration::from_micros(10);
+
 /// What a crew is told.
 pub(crate) enum Command {
     /// Take over this connected socket; it is the client with this place among
@@ -53,6 +56,8 @@ pub(crate) struct Offer {
     pub(crate) clients: u64,
     /// Jobs that a client may have in flight.
     pub(crate) in_flight_max: u64,
+    /// So long before a job is due the thread does not sleep.
+    pub(crate) spin: Duration,
 }
 
 /// How an open loop ended on a thread.
@@ -69,7 +74,7 @@ pub(crate) struct Closed {
 /// What a thread has recorded.
 pub(crate) struct Part {
     pub(crate) latencies: Latencies,
-    /// Processor time of the thread since it started.
+    /// Processor time of the thread since it started, but for spinning.
     pub(crate) cpu: Duration,
 }
 
@@ -90,6 +95,9 @@ pub(crate) struct Crew {
     arrive_at: Vec<Option<usize>>,
     agenda: Option<Agenda>,
     in_flight_max: u64,
+    spin: Duration,
+    /// How long it has spun in vain.
+    spun: Duration,
     alarm: Alarm,
     /// Seats that have to send what has just been due.
     unflushed: Vec<usize>,
@@ -114,6 +122,8 @@ impl Crew {
             arrive_at: Vec::new(),
             agenda: None,
             in_flight_max: 0,
+            spin: Duration::ZERO,
+            spun: Duration::ZERO,
             alarm,
             unflushed: Vec::new(),
             tally: Tally::new(),
@@ -124,8 +134,12 @@ impl Crew {
     /// Runs until the other end of the commands is gone.
     pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
+        // Not read again unless something is going to be due.
+        let mut now = Instant::now();
         loop {
-            let polled = self.timeout().and_then(|timeout| self.poll.poll(&mut events, timeout));
+            let timeout = self.timeout(now);
+            let spins = timeout.as_ref().is_ok_and(|timeout| *timeout == Some(Duration::ZERO));
+            let polled = timeout.and_then(|timeout| self.poll.poll(&mut events, timeout));
             if let Err(error) = polled {
                 if error.kind() == std::io::ErrorKind::Interrupted {
                     continue;
@@ -147,16 +161,27 @@ impl Crew {
                 }
             }
             if self.agenda.is_some() {
-                self.send_what_is_due(Instant::now());
+                let before = std::mem::replace(&mut now, Instant::now());
+                if spins && events.is_empty() {
+                    self.spun += (now - before).min(SPIN_TURN_MAX);
+                }
+                self.send_what_is_due(now);
             }
             self.run.progress.add(&mut self.tally);
         }
     }
 
-    /// How long to poll; the alarm is set to what is due next.
-    fn timeout(&mut self) -> std::io::Result<Option<Duration>> {
+    /// How long to poll; the alarm is set to what is due next, or to when spinning begins.
+    fn timeout(&mut self, now: Instant) -> std::io::Result<Option<Duration>> {
         match self.agenda.as_ref().and_then(Agenda::next) {
-            Some(due) if !self.is_full(&due) => self.alarm.at(due.at),
+            Some(due) if !self.is_full(&due) => {
+                let left = due.at.saturating_duration_since(now);
+                if left <= self.spin {
+                    Ok(Some(Duration::ZERO))
+                } else {
+                    self.alarm.at(now + (left - self.spin))
+                }
+            }
             // Answers come before more can be sent.
             _ => Ok(None),
         }
@@ -197,6 +222,7 @@ impl Crew {
 
     fn offer(&mut self, offer: Offer) {
         self.in_flight_max = offer.in_flight_max;
+        self.spin = offer.spin;
         let Offer { schedule, started, first, clients, .. } = offer;
         self.agenda = Some(Agenda::new(schedule, started, first, clients, &self.arrive_at));
     }
@@ -232,7 +258,8 @@ impl Crew {
                 }
                 Ok(Command::Cut(answer)) => {
                     self.run.progress.add(&mut self.tally);
-                    let _ = answer.send(Part { latencies: self.tally.latencies.take(), cpu: thread_cpu() });
+                    let cpu = thread_cpu().saturating_sub(self.spun);
+                    let _ = answer.send(Part { latencies: self.tally.latencies.take(), cpu });
                 }
                 Ok(Command::InFlight(answer)) => {
                     let _ = answer

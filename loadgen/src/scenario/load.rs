@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::length::Length;
 use crate::abort::Abort;
-use crate::engine::arrivals::{Arrivals, Rate, Slope};
+use crate::engine::arrivals::{Arrivals, Rate, Schedule, Slope};
 use crate::engine::fleet::{Extent, Fleet, Offered, Outcome};
 use crate::engine::progress::Unit;
 use crate::engine::run::Run;
@@ -37,6 +37,10 @@ pub(crate) struct Open {
     /// Most jobs unanswered over all clients; more than that wait, and count as waiting
     #[arg(long, value_name = "N", default_value = "100000", value_parser = count, requires = "rate", help_heading = "Open loop")]
     pub(crate) max_inflight: u64,
+    /// Do not sleep for so many microseconds before a job is due, so as not to be late to wake; answers are
+    /// then taken at once, too. For a generator with processors of its own: at 1000000 / rate it never sleeps
+    #[arg(long, value_name = "US", default_value = "0", value_parser = count, requires = "rate", help_heading = "Open loop")]
+    pub(crate) spin: u64,
 }
 
 impl Open {
@@ -67,7 +71,7 @@ impl Open {
                 break;
             }
             let name = format!("{name} at {}", schedule.slope());
-            let outcome = fleet.open(&Offered { schedule, in_flight_max: self.max_inflight.max(1) }, unit)?;
+            let outcome = fleet.open(&self.offered(schedule), unit)?;
             report.phase(name.as_str(), &outcome);
             self.report_lateness(report, &name, &outcome);
         }
@@ -85,19 +89,27 @@ impl Open {
         let rate = if from > 0.0 { from } else { f64::midpoint(from, to) };
         let steady = Rate(vec![Slope { from: rate, to: rate }]);
         for schedule in steady.schedules(warmup, self.arrivals, self.seed) {
-            fleet.open(&Offered { schedule, in_flight_max: self.max_inflight.max(1) }, unit)?;
+            fleet.open(&self.offered(schedule), unit)?;
         }
         Ok(())
+    }
+
+    fn offered(&self, schedule: Schedule) -> Offered {
+        let spin = Duration::from_micros(self.spin);
+        Offered { schedule, in_flight_max: self.max_inflight.max(1), spin }
     }
 
     #[allow(clippy::cast_precision_loss, reason = "figures for people")]
     fn report_lateness(&self, report: &mut Report, name: &str, outcome: &Outcome) {
         if let Some(lateness) = outcome.lateness.as_ref().filter(|lateness| !lateness.is_empty()) {
             let p99 = lateness.value_at_quantile(0.99);
-            report.figure(format!("{name}: sent late by the generator itself, p99"), p99 as f64 / 1e3, "us");
+            for (at, ns) in [("p50", lateness.value_at_quantile(0.5)), ("p99", p99)] {
+                let figure = format!("{name}: sent late by the generator itself, {at}");
+                report.figure(figure, ns as f64 / 1e3, "us");
+            }
             if u128::from(p99) > LATENESS_MAX.as_nanos() {
                 report.warn(format!(
-                    "{name}: the generator itself was {:.1} ms late to send, at the 99th percentile, which is part of the latency; give it more --threads, a processor of its own, or a lower --rate",
+                    "{name}: the generator itself was {:.1} ms late to send, at the 99th percentile, which is part of the latency; give it a processor of its own and --spin, more --threads, or a lower --rate",
                     p99 as f64 / 1e6
                 ));
             }

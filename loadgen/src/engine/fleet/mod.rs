@@ -57,6 +57,8 @@ pub(crate) struct Offered {
     pub(crate) schedule: Schedule,
     /// Jobs that all clients together may have in flight.
     pub(crate) in_flight_max: u64,
+    /// So long before a job is due its thread polls without sleeping.
+    pub(crate) spin: Duration,
 }
 
 struct Thread {

@@ -156,6 +156,7 @@ impl Fleet {
             first: self.run.quota.numbered(),
             clients,
             in_flight_max: offered.in_flight_max.div_ceil(clients),
+            spin: offered.spin,
         };
         self.tell_all(|| Command::Offer(Box::new(offer.clone())))
     }
