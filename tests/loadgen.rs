@@ -54,6 +54,14 @@ impl Run {
         found.unwrap_or_else(|| panic!("no phase {phase}: {}", self.what))["jobs"].as_u64().unwrap()
     }
 
+    /// Jobs of a part of a phase.
+    fn jobs_of_part(&self, phase: &str, part: &str) -> u64 {
+        let phases = self.json["phases"].as_array().unwrap();
+        let phase = phases.iter().find(|found| found["name"] == phase).unwrap();
+        let found = phase["parts"].as_array().unwrap().iter().find(|found| found["name"] == part);
+        found.unwrap_or_else(|| panic!("no part {part}: {}", self.what))["jobs"].as_u64().unwrap()
+    }
+
     /// A figure by its name.
     fn figure(&self, name: &str) -> f64 {
         let figures = self.json["figures"].as_array().unwrap();
@@ -142,6 +150,27 @@ fn open_loop() {
 }
 
 #[test]
+fn open_loop_of_other_work() {
+    let echo = ["echo", "--count=200", "--rate=4000", "--warmup=0"];
+    everywhere(&echo, phases(&[("echo at 4000/s", 200)]));
+    let big = ["big", "--sizes=100k", "--volume=2mi", "--rate=200", "--arrivals=poisson"];
+    everywhere(&big, phases(&[("100000 bytes at 200/s", 20)]));
+    let unique = ["unique", "--uniques=10", "--repeat=4", "--clients=3", "--rate=4000"];
+    on_servers(&unique, |run| {
+        phases(&[("submit, foreground at 4000/s", 120), ("answer, foreground", 120)])(run);
+        phases(&[("submit, background at 4000/s", 120), ("run, background", 10)])(run);
+    });
+    let prio = ["prio", "--count=300", "--rate=2000..6000"];
+    everywhere(&prio, |run| {
+        let phase = "three priorities at 2000..6000/s";
+        phases(&[(phase, 300)])(run);
+        for part in ["kind high", "kind fg", "kind low"] {
+            assert_eq!(run.jobs_of_part(phase, part), 100, "{}", run.what);
+        }
+    });
+}
+
+#[test]
 fn background() {
     let scenario = ["bg", "--count=3000", "--warmup=100"];
     everywhere(&scenario, phases(&[("enqueue", 3000), ("drain", 3000)]));
@@ -206,7 +235,17 @@ fn mixed() {
     let mix = "--mix=fg=4,bg=2,high=1,low=1,high-bg=1,low-bg=1";
     let scenario =
         ["mixed", "--count=2000", "--warmup=0.05", mix, "--sizes=16:2,1k:2,20k:1", "--functions=20"];
-    everywhere(&scenario, phases(&[("mixed", 2000)]));
+    everywhere(&scenario, |run| {
+        phases(&[("mixed", 2000)])(run);
+        // Every job has a kind, a size and a function.
+        let kinds = ["kind fg", "kind high", "kind low", "kind bg", "kind high-bg", "kind low-bg"];
+        let sizes = ["16 bytes", "1000 bytes", "20000 bytes"];
+        let functions = ["function 1", "functions 2 to 10", "functions 11 to 20"];
+        for parts in [&kinds[..], &sizes, &functions] {
+            let jobs: u64 = parts.iter().map(|part| run.jobs_of_part("mixed", part)).sum();
+            assert_eq!(jobs, 2000, "{}", run.what);
+        }
+    });
 }
 
 #[test]

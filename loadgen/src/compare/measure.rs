@@ -138,6 +138,12 @@ fn of_phase(phase: &Phase) -> BTreeMap<String, f64> {
             put(name, *value);
         }
     }
+    for part in &phase.parts {
+        let Latency { p50_us, p99_us, p99_9_us, .. } = part.latency;
+        for (name, value) in [("p50", p50_us), ("p99", p99_us), ("p99_9", p99_9_us)] {
+            put(&format!("{}_{name}", word(&part.name)), value);
+        }
+    }
     if let Some(spent) = &phase.server {
         put("cpu_per_job", spent.cpu_us_per_job);
         put("jobs_per_cpu_second", spent.jobs_per_cpu_second);

@@ -51,6 +51,35 @@ enum Slot {
     Early,
 }
 
+/// What a client makes of the answers to its submits.
+pub(crate) trait Submitter {
+    /// JOB_CREATED.
+    fn created(&mut self, turn: &mut Turn<'_>, handle: &[u8]);
+    /// WORK_COMPLETE.
+    fn completed(&mut self, turn: &mut Turn<'_>, handle: &[u8], result: &[u8]);
+    /// WORK_FAIL or WORK_EXCEPTION, which has been counted.
+    fn failed(&mut self, turn: &mut Turn<'_>, handle: &[u8]);
+    /// ERROR, which has been counted.
+    fn refused(&mut self, turn: &mut Turn<'_>);
+
+    /// Handles a packet from the server.
+    fn hear(&mut self, turn: &mut Turn<'_>, packet: &Packet<'_>) {
+        match packet.command {
+            Command::JobCreated => self.created(turn, packet.args[0]),
+            Command::WorkComplete => self.completed(turn, packet.args[0], packet.data),
+            Command::WorkFail | Command::WorkException => {
+                turn.run.ledger.fault(Fault::failed, 1);
+                self.failed(turn, packet.args[0]);
+            }
+            Command::Error => {
+                turn.run.ledger.fault(Fault::refused, 1);
+                self.refused(turn);
+            }
+            _ => turn.run.ledger.fault(Fault::unexpected, 1),
+        }
+    }
+}
+
 /// A client: in a closed loop it keeps jobs in flight, in an open one it submits
 /// what is due.
 pub(crate) struct Client {
@@ -99,42 +128,6 @@ impl Client {
         self.uncreated.push_back(slot);
     }
 
-    fn created(&mut self, turn: &mut Turn<'_>, handle: &[u8]) {
-        let Some(slot) = self.uncreated.pop_front() else {
-            return turn.run.ledger.fault(Fault::unexpected, 1);
-        };
-        turn.tally.count(Unit::Accepted);
-        let (number, at) = match self.slots[slot as usize] {
-            Slot::Submitted { number, at } => (number, at),
-            Slot::Early => {
-                self.release(slot);
-                return self.submit_what_may_be(turn);
-            }
-            Slot::Free | Slot::Created { .. } => unreachable!("it waits for JOB_CREATED"),
-        };
-        if self.mode.kind(turn.run, number).background {
-            turn.tally.took(at, turn.now);
-            turn.tally.count(Unit::Done);
-            self.release(slot);
-            self.submit_what_may_be(turn);
-        } else {
-            let mut kept = self.spare.pop().unwrap_or_default();
-            kept.extend_from_slice(handle);
-            self.slots[slot as usize] = Slot::Created { number, at, handle: kept };
-        }
-    }
-
-    fn completed(&mut self, turn: &mut Turn<'_>, handle: &[u8], result: &[u8]) {
-        match turn.run.payloads.read(result) {
-            Ok(stamp) => self.answered(turn, handle, stamp),
-            Err(Damage::Foreign) => turn.run.ledger.fault(Fault::foreign, 1),
-            Err(Damage::Damaged) => {
-                turn.run.ledger.fault(Fault::damaged, 1);
-                self.gave_up(turn, handle);
-            }
-        }
-    }
-
     fn answered(&mut self, turn: &mut Turn<'_>, handle: &[u8], stamp: Stamp) {
         match self.slots.get(stamp.slot as usize) {
             Some(Slot::Created { number, at, handle: created }) if *number == stamp.number => {
@@ -143,7 +136,7 @@ impl Client {
                         if self.created_for_another(handle) { Fault::reordered } else { Fault::mismatched };
                     turn.run.ledger.fault(fault, 1);
                 }
-                turn.tally.took(*at, turn.now);
+                turn.took(*number, *at);
                 turn.tally.count(Unit::Answered);
                 turn.tally.count(Unit::Done);
                 self.release(stamp.slot);
@@ -151,7 +144,7 @@ impl Client {
             }
             Some(&Slot::Submitted { number, at }) if number == stamp.number => {
                 turn.run.ledger.fault(Fault::reordered, 1);
-                turn.tally.took(at, turn.now);
+                turn.took(number, at);
                 turn.tally.count(Unit::Answered);
                 turn.tally.count(Unit::Done);
                 self.slots[stamp.slot as usize] = Slot::Early;
@@ -181,8 +174,58 @@ impl Client {
         self.submit_what_may_be(turn);
     }
 
+    fn release(&mut self, slot: u32) {
+        let old = std::mem::replace(&mut self.slots[slot as usize], Slot::Free);
+        if let Slot::Created { mut handle, .. } = old {
+            handle.clear();
+            self.spare.push(handle);
+        }
+        self.free.push(slot);
+    }
+}
+
+impl Submitter for Client {
+    fn created(&mut self, turn: &mut Turn<'_>, handle: &[u8]) {
+        let Some(slot) = self.uncreated.pop_front() else {
+            return turn.run.ledger.fault(Fault::unexpected, 1);
+        };
+        turn.tally.count(Unit::Accepted);
+        let (number, at) = match self.slots[slot as usize] {
+            Slot::Submitted { number, at } => (number, at),
+            Slot::Early => {
+                self.release(slot);
+                return self.submit_what_may_be(turn);
+            }
+            Slot::Free | Slot::Created { .. } => unreachable!("it waits for JOB_CREATED"),
+        };
+        if self.mode.kind(turn.run, number).background {
+            turn.took(number, at);
+            turn.tally.count(Unit::Done);
+            self.release(slot);
+            self.submit_what_may_be(turn);
+        } else {
+            let mut kept = self.spare.pop().unwrap_or_default();
+            kept.extend_from_slice(handle);
+            self.slots[slot as usize] = Slot::Created { number, at, handle: kept };
+        }
+    }
+
+    fn completed(&mut self, turn: &mut Turn<'_>, handle: &[u8], result: &[u8]) {
+        match turn.run.payloads.read(result) {
+            Ok(stamp) => self.answered(turn, handle, stamp),
+            Err(Damage::Foreign) => turn.run.ledger.fault(Fault::foreign, 1),
+            Err(Damage::Damaged) => {
+                turn.run.ledger.fault(Fault::damaged, 1);
+                self.gave_up(turn, handle);
+            }
+        }
+    }
+
+    fn failed(&mut self, turn: &mut Turn<'_>, handle: &[u8]) {
+        self.gave_up(turn, handle);
+    }
+
     fn refused(&mut self, turn: &mut Turn<'_>) {
-        turn.run.ledger.fault(Fault::refused, 1);
         if let Some(slot) = self.uncreated.pop_front() {
             let background = match self.slots[slot as usize] {
                 Slot::Submitted { number, .. } => self.mode.kind(turn.run, number).background,
@@ -199,15 +242,6 @@ impl Client {
             self.submit_what_may_be(turn);
         }
     }
-
-    fn release(&mut self, slot: u32) {
-        let old = std::mem::replace(&mut self.slots[slot as usize], Slot::Free);
-        if let Slot::Created { mut handle, .. } = old {
-            handle.clear();
-            self.spare.push(handle);
-        }
-        self.free.push(slot);
-    }
 }
 
 impl Role for Client {
@@ -218,16 +252,7 @@ impl Role for Client {
     }
 
     fn packet(&mut self, turn: &mut Turn<'_>, packet: &Packet<'_>) {
-        match packet.command {
-            Command::JobCreated => self.created(turn, packet.args[0]),
-            Command::WorkComplete => self.completed(turn, packet.args[0], packet.data),
-            Command::WorkFail | Command::WorkException => {
-                turn.run.ledger.fault(Fault::failed, 1);
-                self.gave_up(turn, packet.args[0]);
-            }
-            Command::Error => self.refused(turn),
-            _ => turn.run.ledger.fault(Fault::unexpected, 1),
-        }
+        self.hear(turn, packet);
     }
 
     fn takes_arrivals(&self) -> bool {

@@ -13,6 +13,7 @@ pub(crate) mod conversation;
 mod crew;
 pub(crate) mod fleet;
 pub(crate) mod ledger;
+pub(crate) mod parts;
 pub(crate) mod payload;
 pub(crate) mod plan;
 pub(crate) mod progress;

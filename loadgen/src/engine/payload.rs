@@ -63,6 +63,11 @@ impl Payloads {
         *self.sizes.of(number)
     }
 
+    /// Which size a job's payload has.
+    pub(crate) const fn sizes(&self) -> &Picks<usize> {
+        &self.sizes
+    }
+
     /// The tag of this run.
     pub(crate) const fn run(&self) -> u32 {
         self.run

@@ -108,6 +108,23 @@ impl Kind {
     /// A background job of normal priority.
     pub(crate) const BACKGROUND: Self = Self { background: true, level: Level::Normal };
 
+    /// All of them, by the names that people give them.
+    pub(crate) const NAMED: [(&str, Self); 6] = [
+        ("fg", Self::FOREGROUND),
+        ("high", Self { background: false, level: Level::High }),
+        ("low", Self { background: false, level: Level::Low }),
+        ("bg", Self::BACKGROUND),
+        ("high-bg", Self { background: true, level: Level::High }),
+        ("low-bg", Self { background: true, level: Level::Low }),
+    ];
+
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        let (name, _) =
+            Self::NAMED.into_iter().find(|(_, kind)| *kind == self).expect("every kind has a name");
+        name
+    }
+
     /// The packet that submits it.
     pub(crate) const fn command(self) -> Command {
         match (self.background, self.level) {
@@ -158,11 +175,8 @@ mod tests {
 
     #[test]
     fn a_kind_is_told_from_its_packet() {
-        for background in [false, true] {
-            for level in [Level::High, Level::Normal, Level::Low] {
-                let kind = Kind { background, level };
-                assert_eq!(Kind::of(kind.command()), Some(kind));
-            }
+        for (name, kind) in Kind::NAMED {
+            assert_eq!((Kind::of(kind.command()), kind.name()), (Some(kind), name));
         }
         assert_eq!(Kind::of(Command::GrabJob), None);
     }

@@ -66,11 +66,14 @@ pub(crate) struct Latencies {
     /// Open loop: from the moment at which it was to be sent until it was, by
     /// this generator's own fault.
     pub(crate) lateness: Histogram<u64>,
+    /// As `latency`, of the run's parts; those at the end may be missing.
+    pub(crate) parts: Vec<Histogram<u64>>,
 }
 
 impl Latencies {
     pub(crate) fn new() -> Self {
-        Self { latency: latency_histogram(), uncorrected: latency_histogram(), lateness: latency_histogram() }
+        let [latency, uncorrected, lateness] = std::array::from_fn(|_| latency_histogram());
+        Self { latency, uncorrected, lateness, parts: Vec::new() }
     }
 
     /// Hands over what was recorded, and begins afresh.
@@ -87,21 +90,32 @@ impl Latencies {
             latency: take(&mut self.latency),
             uncorrected: take(&mut self.uncorrected),
             lateness: take(&mut self.lateness),
+            parts: self.parts.iter_mut().map(take).collect(),
         }
     }
 
     /// Adds what another thread, or the same one later, has recorded.
     pub(crate) fn add(&mut self, other: &Self) {
-        let pairs = [
-            (&mut self.latency, &other.latency),
-            (&mut self.uncorrected, &other.uncorrected),
-            (&mut self.lateness, &other.lateness),
-        ];
-        for (all, part) in pairs {
-            if !part.is_empty() {
-                all.add(part).expect("all histograms that are not empty have the same bounds");
-            }
+        let all = [&mut self.latency, &mut self.uncorrected, &mut self.lateness];
+        for (all, more) in all.into_iter().zip([&other.latency, &other.uncorrected, &other.lateness]) {
+            add(all, more);
         }
+        add_parts(&mut self.parts, &other.parts);
+    }
+}
+
+/// Adds what may be empty, and is then of other bounds.
+fn add(all: &mut Histogram<u64>, more: &Histogram<u64>) {
+    if !more.is_empty() {
+        all.add(more).expect("all histograms that are not empty have the same bounds");
+    }
+}
+
+/// Adds each of `more` to the one at its place.
+pub(crate) fn add_parts(all: &mut Vec<Histogram<u64>>, more: &[Histogram<u64>]) {
+    all.resize_with(all.len().max(more.len()), latency_histogram);
+    for (all, more) in all.iter_mut().zip(more) {
+        add(all, more);
     }
 }
 
@@ -130,6 +144,15 @@ impl Tally {
         if from.scheduled {
             self.latencies.uncorrected.saturating_record(ns(from.sent, to));
         }
+    }
+
+    /// Records how long a job of this part took.
+    pub(crate) fn took_in(&mut self, part: usize, from: Began, to: Instant) {
+        let parts = &mut self.latencies.parts;
+        if parts.len() <= part {
+            parts.resize_with(part + 1, latency_histogram);
+        }
+        parts[part].saturating_record(ns(from.due, to));
     }
 
     /// Records how late this thread was to send a job.

@@ -7,7 +7,7 @@ use gearshard::protocol::encode::{encode, encode_head};
 use gearshard::protocol::packet::{Command, Magic, Packet};
 
 use crate::engine::payload::Stamp;
-use crate::engine::progress::{Tally, Unit};
+use crate::engine::progress::{Began, Tally, Unit};
 use crate::engine::run::Run;
 
 /// What a scenario wants done; every connection gets every order and ignores
@@ -71,6 +71,14 @@ impl Turn<'_> {
         })?;
         self.tally.count(Unit::Submitted);
         Some(number)
+    }
+
+    /// The job `number` has come to its end.
+    pub(crate) fn took(&mut self, number: u64, from: Began) {
+        self.tally.took(from, self.now);
+        for part in self.run.parts_of(number) {
+            self.tally.took_in(part, from, self.now);
+        }
     }
 
     /// Sends a packet.

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use crate::engine::ledger::Ledger;
+use crate::engine::parts::Parts;
 use crate::engine::payload::Payloads;
 use crate::engine::plan::{Kind, Picks};
 use crate::engine::progress::Progress;
@@ -78,6 +79,8 @@ pub(crate) struct Run {
     pub(crate) functions: Picks<Vec<u8>>,
     /// How a job is submitted by clients that leave it to the plan.
     pub(crate) kinds: Picks<Kind>,
+    /// Jobs whose latencies are kept apart.
+    pub(crate) parts: Parts,
     /// Whether jobs have uniques.
     pub(crate) uniques: Uniques,
     /// Whether the jobs of other runs are welcome: there are only workers here.
@@ -96,12 +99,26 @@ impl Run {
             payloads,
             functions,
             kinds: Picks::one(Kind::FOREGROUND),
+            parts: Parts::default(),
             uniques,
             any_run: false,
             quota: Quota { next: AtomicU64::new(0), end: AtomicU64::new(0) },
             ledger: Ledger::new(),
             progress: Progress::new(),
         }
+    }
+
+    /// The same, with the latencies of jobs of different kinds, sizes and functions kept apart.
+    pub(crate) fn in_parts(mut self) -> Self {
+        self.parts = Parts::of(&self.kinds, self.payloads.sizes(), &self.functions);
+        self
+    }
+
+    /// The parts that a job counts in.
+    pub(crate) fn parts_of(&self, number: u64) -> impl Iterator<Item = usize> {
+        self.parts.with(move || {
+            [self.kinds.place(number), self.payloads.sizes().place(number), self.functions.place(number)]
+        })
     }
 
     /// The function of a job.

@@ -19,6 +19,23 @@ pub(crate) enum Grab {
     All,
 }
 
+/// The order that jobs must come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InOrder {
+    Any,
+    /// By priority, and as they were submitted: all are before the worker begins.
+    All,
+    /// As they were submitted, among those of one priority.
+    Level,
+}
+
+impl InOrder {
+    /// As they were submitted, if that `is` wanted; all have one priority.
+    pub(crate) const fn fifo(is: bool) -> Self {
+        if is { Self::Level } else { Self::Any }
+    }
+}
+
 /// GRAB_JOBs sent ahead while asking in vain.
 const VAIN_GRABS_AHEAD: u32 = 16;
 
@@ -36,9 +53,9 @@ pub(crate) struct Worker {
     sleeps: bool,
     /// Whether it is to ask for no more jobs.
     rests: bool,
-    /// Whether jobs are to come in order.
-    in_order: bool,
-    last: Option<(Level, u64)>,
+    order: InOrder,
+    /// The last job, or that of each level.
+    last: [Option<(Level, u64)>; 3],
     /// GRAB_JOBs still to be sent in vain.
     in_vain: u32,
 }
@@ -54,17 +71,15 @@ impl Worker {
             asleep: false,
             sleeps: false,
             rests: false,
-            in_order: false,
-            last: None,
+            order: InOrder::Any,
+            last: [None; 3],
             in_vain: 0,
         }
     }
 
-    /// Jobs must come in the order of their submission, those of a higher priority
-    /// first: there is one client and one such worker, and different priorities
-    /// only where all is submitted before it works.
-    pub(crate) fn in_order(self, in_order: bool) -> Self {
-        Self { in_order, ..self }
+    /// Jobs must come in this order: there is one client and one such worker.
+    pub(crate) fn in_order(self, order: InOrder) -> Self {
+        Self { order, ..self }
     }
 
     fn grab(&mut self, turn: &mut Turn<'_>) {
@@ -123,13 +138,15 @@ impl Worker {
                     turn.run.ledger.fault(Fault::damaged, 1);
                 }
                 turn.run.ledger.ran(tag, stamp.number);
-                if self.in_order {
-                    let this = (run.kinds.of(stamp.number).level, stamp.number);
-                    // Having the same again is another fault, which the books show.
-                    if self.last.is_some_and(|last| this < last) {
-                        run.ledger.fault(Fault::reordered, 1);
-                    }
-                    self.last = Some(this);
+                let this = (run.kinds.of(stamp.number).level, stamp.number);
+                let last = match self.order {
+                    InOrder::Any => None,
+                    InOrder::All => Some(&mut self.last[0]),
+                    InOrder::Level => Some(&mut self.last[this.0 as usize]),
+                };
+                // Having the same again is another fault, which the books show.
+                if last.and_then(|last| last.replace(this)).is_some_and(|last| this < last) {
+                    run.ledger.fault(Fault::reordered, 1);
                 }
                 turn.tally.count(Unit::Ran);
             }

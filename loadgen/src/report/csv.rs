@@ -4,12 +4,12 @@
 
 use std::io::{self, Write};
 
-use super::{Interval, Latency, Phase, Report};
+use super::{Interval, Latency, Part, Phase, Report};
 use crate::abort::Abort;
 
 const LATENCIES: [&str; 6] = ["mean_us", "p50_us", "p90_us", "p99_us", "p99_9_us", "max_us"];
 
-/// A row a phase.
+/// A row a phase, and one for each of its parts.
 pub(super) fn phases(reports: &[&Report], out: &mut impl Write) -> Result<(), Abort> {
     let mut headings: Vec<String> = [
         "scenario",
@@ -37,6 +37,9 @@ pub(super) fn phases(reports: &[&Report], out: &mut impl Write) -> Result<(), Ab
     for report in reports {
         for phase in &report.phases {
             row(out, &phase_row(report, phase))?;
+            for part in &phase.parts {
+                row(out, &part_row(report, phase, part, headings.len()))?;
+            }
         }
     }
     Ok(())
@@ -68,6 +71,23 @@ fn phase_row(report: &Report, phase: &Phase) -> Vec<String> {
         }));
     }
     cells.push(phase.generator_busy.to_string());
+    cells
+}
+
+/// A part's row says what is known of it, and is named for its phase and itself.
+fn part_row(report: &Report, phase: &Phase, part: &Part, columns: usize) -> Vec<String> {
+    let mut cells = vec![
+        report.scenario.clone(),
+        report.server.clone(),
+        report.started_unix_ms.to_string(),
+        format!("{} / {}", phase.name, part.name),
+        part.jobs.to_string(),
+        phase.seconds.to_string(),
+        String::new(),
+        String::new(),
+    ];
+    cells.extend(latency_cells(Some(&part.latency)));
+    cells.resize(columns, String::new());
     cells
 }
 
@@ -162,8 +182,9 @@ mod tests {
     #[test]
     fn a_phase_is_a_row_whatever_its_name() {
         let rows = written(phases);
-        assert_eq!(rows.len(), 2);
-        assert_eq!(rows[0].len(), rows[1].len());
+        assert_eq!(rows.len(), 3);
+        assert!(rows.iter().all(|row| row.len() == rows[0].len()));
+        assert_eq!(rows[2][3], "a \"b\",\nc / kind high");
         let cell = |name| &rows[1][rows[0].iter().position(|heading| heading == name).unwrap()];
         assert_eq!(cell("phase"), "a \"b\",\nc");
         assert_eq!(cell("offered_per_second"), "500");

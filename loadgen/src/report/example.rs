@@ -1,6 +1,6 @@
 //! Reports for the tests of the writers.
 
-use super::{FORMAT, Interval, Latency, Phase, Report};
+use super::{FORMAT, Interval, Latency, Part, Phase, Report};
 use crate::engine::ledger::Faults;
 use crate::engine::progress::latency_histogram;
 
@@ -27,6 +27,11 @@ pub(crate) fn open_loop(phase: &str) -> Report {
         offered_per_second: Some(500.0),
         latency: Latency::of(&all),
         uncorrected: Latency::of(&uncorrected),
+        parts: vec![Part {
+            name: "kind high".to_owned(),
+            jobs: 1000,
+            latency: Latency::of(&uncorrected).unwrap(),
+        }],
         server: None,
         generator: None,
         generator_busy: 0.25,

@@ -20,7 +20,7 @@ const NS_PER_MS: f64 = 1e6;
 /// Points for each halving of the distance to 100 %, as other writers have it.
 const TICKS_PER_HALF: u32 = 5;
 
-/// A distribution and what it is of: the phase, and whether it is uncorrected.
+/// A distribution and what it is of: the phase, and its part or whether it is uncorrected.
 pub(super) struct Spectrum {
     pub(super) name: String,
     latency: Histogram<u64>,
@@ -30,17 +30,17 @@ pub(super) struct Spectrum {
 pub(super) fn spectra(report: &Report) -> Result<Vec<Spectrum>, Abort> {
     let mut found: Vec<Spectrum> = Vec::new();
     for phase in &report.phases {
-        let suffixed = [(&phase.latency, ""), (&phase.uncorrected, "-uncorrected")];
-        for (latency, suffix) in suffixed {
-            if let Some(latency) = latency {
-                let word = file_word(&phase.name);
-                let names = std::iter::once(format!("{word}{suffix}"))
-                    .chain((2_u32..).map(|count| format!("{word}{suffix}-{count}")));
-                let taken = |name: &String| found.iter().any(|other| other.name == *name);
-                let name =
-                    names.into_iter().find(|name| !taken(name)).expect("there are more names than phases");
-                found.push(Spectrum { name, latency: latency.histogram()? });
-            }
+        let word = file_word(&phase.name);
+        let whole = [(&phase.latency, ""), (&phase.uncorrected, "-uncorrected")];
+        let whole =
+            whole.into_iter().filter_map(|(latency, suffix)| Some((latency.as_ref()?, suffix.to_owned())));
+        let parts = phase.parts.iter().map(|part| (&part.latency, format!("-{}", file_word(&part.name))));
+        for (latency, suffix) in whole.chain(parts) {
+            let names = std::iter::once(format!("{word}{suffix}"))
+                .chain((2_u32..).map(|count| format!("{word}{suffix}-{count}")));
+            let taken = |name: &String| found.iter().any(|other| other.name == *name);
+            let name = names.into_iter().find(|name| !taken(name)).expect("there are more names than phases");
+            found.push(Spectrum { name, latency: latency.histogram()? });
         }
     }
     Ok(found)
@@ -148,7 +148,7 @@ mod tests {
         let report = example::open_loop("first phase");
         let spectra = spectra(&report).unwrap();
         let names: Vec<_> = spectra.iter().map(|spectrum| spectrum.name.as_str()).collect();
-        assert_eq!(names, ["first-phase", "first-phase-uncorrected"]);
+        assert_eq!(names, ["first-phase", "first-phase-uncorrected", "first-phase-kind-high"]);
         let mut out = Vec::new();
         spectra[0].write(&mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
@@ -179,7 +179,8 @@ mod tests {
         report.phases.extend(example::open_loop("at 1.s").phases);
         let spectra = spectra(&report).unwrap();
         let names: Vec<_> = spectra.iter().map(|spectrum| spectrum.name.as_str()).collect();
-        assert_eq!(names, ["at-1-s", "at-1-s-uncorrected", "at-1-s-2", "at-1-s-uncorrected-2"]);
+        assert_eq!(names[..3], ["at-1-s", "at-1-s-uncorrected", "at-1-s-kind-high"]);
+        assert_eq!(names[3..], ["at-1-s-2", "at-1-s-uncorrected-2", "at-1-s-kind-high-2"]);
     }
 
     #[test]

@@ -46,6 +46,9 @@ pub(crate) struct Phase {
     /// Open loop only: from the moment at which the job was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) uncorrected: Option<Latency>,
+    /// Jobs of one kind, one size, or of some of the functions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) parts: Vec<Part>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) server: Option<Spent>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,6 +59,15 @@ pub(crate) struct Phase {
     /// The phase piece by piece, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) intervals: Vec<Interval>,
+}
+
+/// Some of the jobs of a phase.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Part {
+    pub(crate) name: String,
+    pub(crate) jobs: u64,
+    /// As that of the phase.
+    pub(crate) latency: Latency,
 }
 
 /// A single figure.
@@ -127,6 +139,14 @@ impl Report {
             offered_per_second: outcome.offered_per_second,
             latency: Latency::of(&outcome.latency),
             uncorrected: outcome.uncorrected.as_ref().and_then(Latency::of),
+            parts: outcome
+                .parts
+                .iter()
+                .filter_map(|(name, latency)| {
+                    let (name, jobs) = (name.clone(), latency.len());
+                    Latency::of(latency).map(|latency| Part { name, jobs, latency })
+                })
+                .collect(),
             server: outcome.used.server,
             generator: outcome.used.generator,
             generator_busy: outcome.busy,

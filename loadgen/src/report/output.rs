@@ -187,6 +187,7 @@ mod tests {
         assert_eq!(
             directory.names(),
             [
+                "a-some-phase-kind-high.hgrm",
                 "a-some-phase-uncorrected.hgrm",
                 "a-some-phase.hgrm",
                 "a.csv",

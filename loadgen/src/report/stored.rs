@@ -88,7 +88,8 @@ fn parse(text: &[u8]) -> Result<Report, String> {
     let report: Report =
         serde_json::from_slice(text).map_err(|error| format!("it is not a whole report: {error}"))?;
     for phase in &report.phases {
-        for latency in [&phase.latency, &phase.uncorrected].into_iter().flatten() {
+        let parts = phase.parts.iter().map(|part| &part.latency);
+        for latency in [&phase.latency, &phase.uncorrected].into_iter().flatten().chain(parts) {
             latency.histogram().map_err(|error| error.0)?;
         }
         for interval in &phase.intervals {

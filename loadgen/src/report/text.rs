@@ -42,14 +42,20 @@ impl Report {
             ];
             row.extend(latency_cells(phase.latency.as_ref()));
             rows.push(row);
-            if phase.offered_per_second.is_none() && phase.uncorrected.is_none() {
-                continue;
+            if phase.offered_per_second.is_some() || phase.uncorrected.is_some() {
+                let offered = phase.offered_per_second.map(rate).unwrap_or_default();
+                // The clock of these times starts only when a late job is sent at last.
+                let mut row =
+                    vec!["  offered; uncorrected".to_owned(), String::new(), String::new(), offered];
+                row.extend(latency_cells(phase.uncorrected.as_ref()));
+                rows.push(row);
             }
-            let offered = phase.offered_per_second.map(rate).unwrap_or_default();
-            // The clock of these times starts only when a late job is sent at last.
-            let mut row = vec!["  offered; uncorrected".to_owned(), String::new(), String::new(), offered];
-            row.extend(latency_cells(phase.uncorrected.as_ref()));
-            rows.push(row);
+            for part in &phase.parts {
+                let mut row =
+                    vec![format!("  {}", part.name), count(part.jobs), String::new(), String::new()];
+                row.extend(latency_cells(Some(&part.latency)));
+                rows.push(row);
+            }
         }
         rows
     }

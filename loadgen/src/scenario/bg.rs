@@ -1,5 +1,7 @@
 //! Background jobs: enqueue them all, then drain.
 
+use std::sync::Arc;
+
 use clap::Args;
 
 use super::load::{Side, fifo_can_be_checked};
@@ -9,6 +11,7 @@ use crate::engine::client::Mode;
 use crate::engine::fleet::{Extent, Fleet, Target};
 use crate::engine::progress::Unit;
 use crate::engine::role::Order;
+use crate::engine::worker::InOrder;
 use crate::options::values::count;
 use crate::options::{Common, Load};
 use crate::report::Report;
@@ -42,10 +45,10 @@ impl Measure for Bg {
             fifo_can_be_checked(self.load.clients.clients, self.load.workers.workers, self.side)?;
         }
         if self.warmup > 0 && self.side == Side::Both {
-            let run = one_function(&self.load.jobs);
+            let run = Arc::new(one_function(&self.load.jobs));
             with_fleet(&run, target, report, |fleet, _| self.enqueue_and_drain(fleet, self.warmup, None))?;
         }
-        let run = self.side.run(one_function(&self.load.jobs));
+        let run = Arc::new(self.side.run(one_function(&self.load.jobs)));
         with_fleet(&run, target, report, |fleet, report| {
             self.enqueue_and_drain(fleet, self.count, Some(report))
         })
@@ -67,7 +70,9 @@ impl Bg {
             }
         }
         if self.side.works() {
-            fleet.seat(self.load.workers.roles(0..1).map(|worker| worker.in_order(self.fifo)))?;
+            fleet.seat(
+                self.load.workers.roles(0..1).map(|worker| worker.in_order(InOrder::fifo(self.fifo))),
+            )?;
             let drained = fleet.until(Unit::Ran, count, &[Order::Work])?;
             if let Some(report) = &mut report {
                 report.phase("drain", &drained);

@@ -1,15 +1,17 @@
 //! Large payloads: how many bytes go through the server, and how much memory it
 //! needs beside those that are under way.
 
+use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use clap::Args;
 
+use super::load::Open;
 use super::{Measure, new_run, with_fleet};
 use crate::abort::Abort;
 use crate::engine::client::{Client, Mode};
-use crate::engine::fleet::{Extent, Outcome, Target};
+use crate::engine::fleet::{Extent, Target};
 use crate::engine::plan::Picks;
 use crate::engine::progress::Unit;
 use crate::engine::role::Order;
@@ -43,6 +45,8 @@ pub(crate) struct Big {
     /// Bytes of payload to submit in each size, at least one job for each that may be under way
     #[arg(long, value_name = "BYTES", default_value = "4gi", value_parser = count, help_heading = "Extent")]
     pub(crate) volume: u64,
+    #[command(flatten)]
+    pub(crate) open: Open,
 }
 
 /// How often the server's memory is looked at.
@@ -53,49 +57,46 @@ impl Measure for Big {
         &self.common
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "figures for people")]
     fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
-        for &size in &self.sizes {
-            let under_way = u64::from(self.clients) * u64::from(self.inflight);
-            let (outcome, memory) = measure(self, target, report, size, under_way)?;
-            report.phase(format!("{size} bytes"), &outcome);
-            // Every payload goes to the worker, and comes back as the result.
-            let relayed = 2.0 * size as f64 * outcome.jobs as f64;
-            let rate = relayed / outcome.elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
-            report.figure(format!("{size} bytes: relayed, there and back"), rate / 1e9, "GB/s");
-            if let Some(Memory { before, most }) = memory {
-                let in_flight = under_way * size as u64;
-                let grown = most.saturating_sub(before) as f64;
-                report.figure(format!("{size} bytes: in flight"), in_flight as f64 / 1e6, "MB");
-                report.figure(format!("{size} bytes: memory grown"), grown / 1e6, "MB");
-                let ratio = grown / in_flight as f64;
-                report.figure(format!("{size} bytes: memory grown / in flight"), ratio, "x");
-            }
-        }
-        Ok(())
+        self.sizes.iter().try_for_each(|&size| self.measure(target, report, size))
     }
 }
 
-fn measure(
-    options: &Big,
-    target: Target,
-    report: &mut Report,
-    size: usize,
-    under_way: u64,
-) -> Result<(Outcome, Option<Memory>), Abort> {
-    let function = options.function.clone().into_bytes();
-    let run = new_run(Picks::one(size), Picks::one(function), Uniques::Each);
-    let count = (options.volume / size as u64).max(under_way);
-    with_fleet(&run, target, report, |fleet, _| {
-        fleet.seat((0..options.workers).map(|_| Worker::new(0..1, Grab::Uniq, 1)))?;
-        fleet.seat((0..options.clients).map(|_| Client::new(Mode::Foreground, options.inflight)))?;
-        fleet.settle(Order::Work)?;
-        watched(target.process, || {
-            // The first ones make buffers grow, here and there; not counted.
-            fleet.submit(Extent::Jobs(under_way), Unit::Answered)?;
-            fleet.submit(Extent::Jobs(count), Unit::Answered)
+impl Big {
+    #[allow(clippy::cast_precision_loss, reason = "figures for people")]
+    fn measure(&self, target: Target, report: &mut Report, size: usize) -> Result<(), Abort> {
+        let function = self.function.clone().into_bytes();
+        let run = Arc::new(new_run(Picks::one(size), Picks::one(function), Uniques::Each));
+        let under_way = u64::from(self.clients) * u64::from(self.inflight);
+        let count = Extent::Jobs((self.volume / size as u64).max(under_way));
+        let name = format!("{size} bytes");
+        with_fleet(&run, target, report, |fleet, report| {
+            fleet.seat((0..self.workers).map(|_| Worker::new(0..1, Grab::Uniq, 1)))?;
+            fleet.seat((0..self.clients).map(|_| Client::new(Mode::Foreground, self.inflight)))?;
+            fleet.settle(Order::Work)?;
+            let (phases, memory) = watched(target.process, || {
+                // The first ones make buffers grow, here and there; not counted.
+                fleet.submit(Extent::Jobs(under_way), Unit::Answered)?;
+                self.open.measure(fleet, report, &name, Unit::Answered, count)
+            })?;
+            for (name, outcome) in phases {
+                // Every payload goes to the worker, and comes back as the result.
+                let relayed = 2.0 * size as f64 * outcome.jobs as f64;
+                let rate = relayed / outcome.elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
+                report.figure(format!("{name}: relayed, there and back"), rate / 1e9, "GB/s");
+            }
+            let Some(Memory { before, most }) = memory else { return Ok(()) };
+            let grown = most.saturating_sub(before) as f64;
+            report.figure(format!("{name}: memory grown"), grown / 1e6, "MB");
+            // In an open loop that depends on how the server keeps up.
+            if self.open.rate.is_none() {
+                let in_flight = (under_way * size as u64) as f64;
+                report.figure(format!("{name}: in flight"), in_flight / 1e6, "MB");
+                report.figure(format!("{name}: memory grown / in flight"), grown / in_flight, "x");
+            }
+            Ok(())
         })
-    })
+    }
 }
 
 /// Resident memory of the server.

@@ -57,7 +57,7 @@ impl Measure for Connect {
     }
 
     fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
-        let run = new_run(Picks::one(STAMP_BYTES), Picks::one(Vec::new()), Uniques::None);
+        let run = Arc::new(new_run(Picks::one(STAMP_BYTES), Picks::one(Vec::new()), Uniques::None));
         let outcome = storm(self, target, &run);
         report.faults(&run.ledger.faults());
         report.phase("connect and first answer", &outcome?);
@@ -77,6 +77,7 @@ fn storm(options: &Connect, target: Target, run: &Arc<Run>) -> Result<Outcome, A
         jobs: storm.answered,
         elapsed,
         latency: storm.latency,
+        parts: Vec::new(),
         used: meter.since(storm.answered)?,
         busy: storm.busy.as_secs_f64() / elapsed.as_secs_f64().max(f64::MIN_POSITIVE),
         offered_per_second: None,

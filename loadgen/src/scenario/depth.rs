@@ -1,5 +1,7 @@
 //! How the cost of a job depends on how many are queued.
 
+use std::sync::Arc;
+
 use clap::Args;
 
 use super::{Measure, compare, one_function, with_fleet};
@@ -33,7 +35,7 @@ impl Measure for Depth {
     #[allow(clippy::cast_precision_loss, reason = "figures for people")]
     fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
         let Load { jobs, clients, workers, .. } = &self.load;
-        let run = one_function(jobs);
+        let run = Arc::new(one_function(jobs));
         with_fleet(&run, target, report, |fleet, report| {
             fleet.seat(clients.roles(Mode::Background))?;
             fleet.seat(workers.roles(0..1))?;

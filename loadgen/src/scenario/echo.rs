@@ -1,19 +1,21 @@
 //! ECHO_REQ round trips: what a server costs that does nothing but answer.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
 use gearshard::protocol::packet::{Command, Packet};
 
 use super::length::Length;
+use super::load::Open;
 use super::{Measure, new_run, with_fleet};
 use crate::abort::Abort;
 use crate::engine::fleet::Target;
 use crate::engine::ledger::Fault;
 use crate::engine::payload::Stamp;
 use crate::engine::plan::Picks;
-use crate::engine::progress::Unit;
+use crate::engine::progress::{Began, Unit};
 use crate::engine::role::{Order, Role, Turn};
 use crate::engine::run::Uniques;
 use crate::options::values::payload_bytes;
@@ -31,6 +33,8 @@ pub(crate) struct Echo {
     #[command(flatten)]
     pub(crate) clients: Clients,
     #[command(flatten)]
+    pub(crate) open: Open,
+    #[command(flatten)]
     pub(crate) length: Length,
 }
 
@@ -40,13 +44,11 @@ impl Measure for Echo {
     }
 
     fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
-        let run = new_run(Picks::one(self.size), Picks::one(Vec::new()), Uniques::None);
+        let run = Arc::new(new_run(Picks::one(self.size), Picks::one(Vec::new()), Uniques::None));
         with_fleet(&run, target, report, |fleet, report| {
             fleet.seat((0..self.clients.clients).map(|_| Pinger::new(self.clients.inflight)))?;
-            if let Some(warmup) = self.length.warmup() {
-                fleet.submit(warmup, Unit::Answered)?;
-            }
-            report.phase("echo", &fleet.submit(self.length.extent(), Unit::Answered)?);
+            self.open.warm_up(fleet, Unit::Answered, self.length.warmup())?;
+            self.open.measure(fleet, report, "echo", Unit::Answered, self.length.extent())?;
             Ok(())
         })
     }
@@ -57,7 +59,7 @@ impl Measure for Echo {
 struct Pinger {
     in_flight: usize,
     /// Unanswered questions, the first to be answered in front.
-    asked: VecDeque<(u64, Instant)>,
+    asked: VecDeque<(u64, Began)>,
     /// Questions whose answer has not come though that of a later one has.
     passed_over: Vec<u64>,
 }
@@ -70,9 +72,13 @@ impl Pinger {
     fn ask_what_may_be(&mut self, turn: &mut Turn<'_>) {
         while self.asked.len() + self.passed_over.len() < self.in_flight {
             let Some(number) = turn.next_job() else { return };
-            turn.send_payload(Command::EchoReq, &[], Stamp { number, slot: 0 });
-            self.asked.push_back((number, turn.now));
+            self.ask(turn, number, turn.now.into());
         }
+    }
+
+    fn ask(&mut self, turn: &mut Turn<'_>, number: u64, at: Began) {
+        turn.send_payload(Command::EchoReq, &[], Stamp { number, slot: 0 });
+        self.asked.push_back((number, at));
     }
 
     fn answered(&mut self, turn: &mut Turn<'_>, answer: &[u8]) {
@@ -86,8 +92,8 @@ impl Pinger {
         };
         if let Some(place) = self.asked.iter().position(|&(number, _)| number == stamp.number) {
             self.passed_over.extend(self.asked.drain(..place).map(|(number, _)| number));
-            if let Some((_, at)) = self.asked.pop_front() {
-                turn.tally.took(at, turn.now);
+            if let Some((number, at)) = self.asked.pop_front() {
+                turn.took(number, at);
             }
             self.done(turn);
         } else if let Some(place) = self.passed_over.iter().position(|&number| number == stamp.number) {
@@ -123,6 +129,15 @@ impl Role for Pinger {
             }
             _ => turn.run.ledger.fault(Fault::unexpected, 1),
         }
+    }
+
+    fn takes_arrivals(&self) -> bool {
+        true
+    }
+
+    fn arrival(&mut self, turn: &mut Turn<'_>, number: u64, due: Instant) {
+        turn.tally.count(Unit::Submitted);
+        self.ask(turn, number, Began::late(due, turn.now));
     }
 
     fn in_flight(&self) -> u64 {

@@ -14,6 +14,7 @@ use crate::engine::plan::Picks;
 use crate::engine::progress::Unit;
 use crate::engine::role::Order;
 use crate::engine::run::Run;
+use crate::engine::worker::InOrder;
 use crate::options::values::{count, positive};
 use crate::options::{Common, Load, Workers};
 use crate::report::Report;
@@ -65,6 +66,7 @@ impl Measure for Fg {
         let Load { jobs, clients, workers, .. } = &self.load;
         let backlog =
             with_functions(jobs, names(&format!("{}-backlog", jobs.function), self.backlog_functions));
+        let backlog = Arc::new(backlog);
         with_fleet(&backlog, target, report, |fleet, report| {
             fleet.seat(clients.roles(Mode::Background))?;
             report.phase("enqueue the backlog", &fleet.submit(Extent::Jobs(self.backlog), Unit::Accepted)?);
@@ -83,20 +85,20 @@ impl Fg {
         if self.fifo {
             fifo_can_be_checked(clients.clients, all.workers, self.side)?;
         }
-        let run = self.side.run(self.plan());
+        let run = Arc::new(self.side.run(self.plan()));
         with_fleet(&run, target, report, |fleet, report| {
             if self.side.works() {
                 let functions = 0..run.functions.values().len();
-                fleet.seat(all.roles(functions).map(|worker| worker.in_order(self.fifo)))?;
+                fleet.seat(all.roles(functions).map(|worker| worker.in_order(InOrder::fifo(self.fifo))))?;
             }
             if self.side == Side::Worker {
                 return serve(fleet, report, self.length.extent());
             }
             fleet.seat(clients.roles(Mode::Foreground))?;
             fleet.settle(Order::Work)?;
-            self.open.warm_up(fleet, Unit::Answered, &self.length)?;
+            self.open.warm_up(fleet, Unit::Answered, self.length.warmup())?;
             let woken = Woken::count(&run, Unit::Answered);
-            self.open.measure(fleet, report, "foreground", Unit::Answered, &self.length)?;
+            self.open.measure(fleet, report, "foreground", Unit::Answered, self.length.extent())?;
             if self.side.works() {
                 woken.report(&run, Unit::Answered, report);
             }
@@ -104,7 +106,7 @@ impl Fg {
         })
     }
 
-    fn plan(&self) -> Arc<Run> {
+    fn plan(&self) -> Run {
         let jobs = &self.load.jobs;
         let all = names(&jobs.function, self.functions.saturating_add(self.idle_functions));
         let functions = Picks::first_in_turn(all, self.functions as usize);

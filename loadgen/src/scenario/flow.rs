@@ -1,5 +1,7 @@
 //! Background jobs, submitted and drained at the same time.
 
+use std::sync::Arc;
+
 use clap::Args;
 
 use super::length::Length;
@@ -31,16 +33,16 @@ impl Measure for Flow {
 
     fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
         let Load { jobs, clients, workers, .. } = &self.load;
-        let run = one_function(jobs);
+        let run = Arc::new(one_function(jobs));
         with_fleet(&run, target, report, |fleet, report| {
             fleet.seat(workers.roles(0..1))?;
             fleet.seat(clients.roles(Mode::Background))?;
             fleet.settle(Order::Work)?;
-            self.open.warm_up(fleet, Unit::Ran, &self.length)?;
+            self.open.warm_up(fleet, Unit::Ran, self.length.warmup())?;
             // The clients may be faster than the workers: what is queued when the
             // time is up is drained, and the draining is part of the phase.
             let woken = Woken::count(&run, Unit::Ran);
-            self.open.measure(fleet, report, "flow", Unit::Ran, &self.length)?;
+            self.open.measure(fleet, report, "flow", Unit::Ran, self.length.extent())?;
             woken.report(&run, Unit::Ran, report);
             Ok(())
         })

@@ -1,6 +1,7 @@
 //! Workers with many functions beside the same number of workers with few.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -77,7 +78,7 @@ fn spread(options: &Functions, counts: &[u32], target: Target, report: &mut Repo
     let mut fewest: Option<(u32, Outcome, Outcome)> = None;
     for &total in counts {
         let name = |index| format!("{}-{total:06}-{index:06}", options.jobs.function).into_bytes();
-        let run = with_functions(&options.jobs, (0..total).map(name).collect());
+        let run = Arc::new(with_functions(&options.jobs, (0..total).map(name).collect()));
         let (enqueue, drain) = with_fleet(&run, target, report, |fleet, _| {
             let share = |worker| share_of(worker, options.workers, total);
             fleet.seat((0..options.workers).map(|worker| Worker::new(share(worker), Grab::Uniq, 1)))?;
@@ -143,7 +144,7 @@ fn measure(
     shape: &Shape,
 ) -> Result<Costs, Abort> {
     let name = |index| format!("{}-{:06}-{index:06}", options.jobs.function, shape.total).into_bytes();
-    let run = with_functions(&options.jobs, (0..shape.total).map(name).collect());
+    let run = Arc::new(with_functions(&options.jobs, (0..shape.total).map(name).collect()));
     with_fleet(&run, target, report, |fleet, report| {
         // Seated, the server makes the functions' acquaintance; that is not counted.
         fleet.seat((0..workers).map(|worker| Worker::new(functions_of(worker, shape), Grab::Uniq, 1)))?;

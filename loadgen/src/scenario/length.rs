@@ -7,9 +7,6 @@ use clap::Args;
 use crate::engine::fleet::Extent;
 use crate::options::values::{count, seconds};
 
-/// Longer than anybody waits.
-const ENDLESS: Duration = Duration::from_secs(1_000_000_000);
-
 /// How much is measured.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Length {
@@ -27,13 +24,11 @@ pub(crate) struct Length {
 impl Length {
     /// What is measured.
     pub(crate) fn extent(&self) -> Extent {
-        let seconds = if self.is_endless() { ENDLESS } else { Duration::from_secs_f64(self.duration) };
-        self.count.map_or(Extent::Time(seconds), Extent::Jobs)
-    }
-
-    /// Whether only an interrupt ends it.
-    pub(crate) fn is_endless(&self) -> bool {
-        self.count.is_none() && self.duration <= 0.0
+        match self.count {
+            Some(jobs) => Extent::Jobs(jobs),
+            None if self.duration <= 0.0 => Extent::ENDLESS,
+            None => Extent::Time(Duration::from_secs_f64(self.duration)),
+        }
     }
 
     /// What goes before, if anything does.

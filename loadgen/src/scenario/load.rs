@@ -1,12 +1,10 @@
 //! The measured part of a scenario, in a closed loop or an open one.
 
 use std::fmt::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::length::Length;
 use crate::abort::Abort;
 use crate::engine::arrivals::{Arrivals, Rate, Schedule, Slope};
 use crate::engine::fleet::{Extent, Fleet, Offered, Outcome};
@@ -45,28 +43,29 @@ pub(crate) struct Open {
 
 impl Open {
     /// Measures and reports phases called `name`: `unit` is counted once for every
-    /// job submitted.
+    /// job submitted. Returns their names and what they came to.
     pub(super) fn measure(
         &self,
         fleet: &mut Fleet,
         report: &mut Report,
         name: &str,
         unit: Unit,
-        length: &Length,
-    ) -> Result<(), Abort> {
+        extent: Extent,
+    ) -> Result<Vec<(String, Outcome)>, Abort> {
         let Some(rate) = &self.rate else {
-            let outcome = fleet.submit(length.extent(), unit)?;
+            let outcome = fleet.submit(extent, unit)?;
             report.phase(name, &outcome);
-            return Ok(());
+            return Ok(vec![(name.to_owned(), outcome)]);
         };
-        if length.is_endless()
+        if extent == Extent::ENDLESS
             && (rate.0.len() > 1 || rate.0.iter().any(|slope| slope.from < slope.to || slope.to < slope.from))
         {
             return Err(Abort(
                 "a --rate that changes needs a --duration or --count that it changes over".to_owned(),
             ));
         }
-        for schedule in rate.schedules(length.extent(), self.arrivals, self.seed) {
+        let mut phases = Vec::new();
+        for schedule in rate.schedules(extent, self.arrivals, self.seed) {
             if stop::requested() {
                 break;
             }
@@ -74,13 +73,14 @@ impl Open {
             let outcome = fleet.open(&self.offered(schedule), unit)?;
             report.phase(name.as_str(), &outcome);
             self.report_lateness(report, &name, &outcome);
+            phases.push((name, outcome));
         }
-        Ok(())
+        Ok(phases)
     }
 
     /// Goes before the measurement: an open loop at the rate that it starts with.
-    pub(super) fn warm_up(&self, fleet: &mut Fleet, unit: Unit, length: &Length) -> Result<(), Abort> {
-        let Some(warmup) = length.warmup() else { return Ok(()) };
+    pub(super) fn warm_up(&self, fleet: &mut Fleet, unit: Unit, warmup: Option<Extent>) -> Result<(), Abort> {
+        let Some(warmup) = warmup else { return Ok(()) };
         let first = self.rate.as_ref().and_then(|rate| rate.0.first());
         let Some(&Slope { from, to }) = first else {
             fleet.submit(warmup, unit)?;
@@ -153,9 +153,9 @@ impl Side {
     }
 
     /// A run for this side; workers alone take the jobs of any.
-    pub(super) fn run(self, mut run: Arc<Run>) -> Arc<Run> {
+    pub(super) fn run(self, mut run: Run) -> Run {
         if self == Self::Worker {
-            Arc::get_mut(&mut run).expect("nobody else has it yet").any_run = true;
+            run.any_run = true;
         }
         run
     }

@@ -11,7 +11,7 @@ use super::{Measure, new_run, with_fleet};
 use crate::abort::Abort;
 use crate::engine::client::Mode;
 use crate::engine::fleet::Target;
-use crate::engine::plan::{Kind, Level, Picks};
+use crate::engine::plan::{Kind, Picks};
 use crate::engine::progress::Unit;
 use crate::engine::role::Order;
 use crate::engine::run::Uniques;
@@ -78,15 +78,15 @@ impl Measure for Mixed {
             Picks::weighted(FUNCTION_SALT, functions),
             self.unique,
         );
-        Arc::get_mut(&mut run).expect("nobody else has it yet").kinds =
-            Picks::weighted(KIND_SALT, self.mix.0.clone());
+        run.kinds = Picks::weighted(KIND_SALT, self.mix.0.clone());
+        let run = Arc::new(run.in_parts());
         with_fleet(&run, target, report, |fleet, report| {
             fleet.seat(self.workers.roles(0..self.functions as usize))?;
             fleet.seat(self.clients.roles(Mode::Planned))?;
             fleet.settle(Order::Work)?;
-            self.open.warm_up(fleet, Unit::Done, &self.length)?;
+            self.open.warm_up(fleet, Unit::Done, self.length.warmup())?;
             fleet.all_run()?;
-            self.open.measure(fleet, report, "mixed", Unit::Done, &self.length)?;
+            self.open.measure(fleet, report, "mixed", Unit::Done, self.length.extent())?;
             // Nobody waits for background jobs, but none may be missing.
             fleet.all_run()
         })
@@ -95,16 +95,9 @@ impl Measure for Mixed {
 
 fn mix(text: &str) -> Result<Weighted<Kind>, String> {
     weighted(text, '=', |name| {
-        let (background, level) = match name {
-            "fg" => (false, Level::Normal),
-            "high" => (false, Level::High),
-            "low" => (false, Level::Low),
-            "bg" => (true, Level::Normal),
-            "high-bg" => (true, Level::High),
-            "low-bg" => (true, Level::Low),
-            _ => return Err("is not one of fg, high, low, bg, high-bg, low-bg".to_owned()),
-        };
-        Ok(Kind { background, level })
+        let kind = Kind::NAMED.into_iter().find(|(known, _)| *known == name);
+        let all = || Kind::NAMED.map(|(known, _)| known).join(", ");
+        kind.map(|(_, kind)| kind).ok_or_else(|| format!("is not one of {}", all()))
     })
 }
 
@@ -142,6 +135,7 @@ fn skew(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::plan::Level;
 
     #[test]
     fn a_mix_is_kinds_with_weights() {

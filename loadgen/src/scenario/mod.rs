@@ -73,21 +73,21 @@ pub(crate) fn run(scenario: &Scenario) -> Result<Report, Abort> {
 }
 
 /// A run with one function, as the options describe it.
-fn one_function(jobs: &Jobs) -> Arc<Run> {
+fn one_function(jobs: &Jobs) -> Run {
     with_functions(jobs, vec![jobs.function.clone().into_bytes()])
 }
 
 /// A run with these functions.
-fn with_functions(jobs: &Jobs, functions: Vec<Vec<u8>>) -> Arc<Run> {
+fn with_functions(jobs: &Jobs, functions: Vec<Vec<u8>>) -> Run {
     new_run(Picks::one(jobs.size), Picks::in_turn(functions), jobs.unique)
 }
 
 /// A run with jobs of these sizes for these functions.
-fn new_run(sizes: Picks<usize>, functions: Picks<Vec<u8>>, uniques: Uniques) -> Arc<Run> {
+fn new_run(sizes: Picks<usize>, functions: Picks<Vec<u8>>, uniques: Uniques) -> Run {
     // Tells jobs of this run from what an earlier one left in the server.
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let tag = since_epoch.subsec_nanos() ^ std::process::id().rotate_left(16);
-    Arc::new(Run::new(Payloads::new(tag, sizes), functions, uniques))
+    Run::new(Payloads::new(tag, sizes), functions, uniques)
 }
 
 /// Adds how many times as much `one` cost as `other`: in the server's processor

@@ -1,5 +1,7 @@
 //! Other servers, doing what is nearest to `fg` and `flow`.
 
+use std::sync::Arc;
+
 use clap::Args;
 
 use super::length::Length;
@@ -70,7 +72,7 @@ impl Measure for Neighbour {
             Work::Fg => ("foreground", Unit::Answered),
             Work::Flow => ("flow", Unit::Ran),
         };
-        let run = new_run(Picks::one(self.size), Picks::one(Vec::new()), Uniques::None);
+        let run = Arc::new(new_run(Picks::one(self.size), Picks::one(Vec::new()), Uniques::None));
         with_fleet(&run, target, report, |fleet, report| {
             self.seat(fleet, &run)?;
             // No barrier: Redis and beanstalkd answer none to those who wait for jobs.

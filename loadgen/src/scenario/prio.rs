@@ -1,18 +1,22 @@
 //! Three priorities, drained by one worker: the order is checked strictly, and
-//! the cost is compared with that of the same jobs without priorities.
+//! the cost is compared with that of the same jobs without priorities. In an
+//! open loop the worker works while jobs come, and each priority's latency is
+//! kept apart.
 
 use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Measure, compare, new_run, with_fleet};
+use super::load::Open;
+use super::{Measure, compare, one_function, with_fleet};
 use crate::abort::Abort;
 use crate::engine::client::{Client, Mode};
-use crate::engine::fleet::{Extent, Outcome, Target};
+use crate::engine::fleet::{Extent, Fleet, Outcome, Target};
 use crate::engine::plan::{Kind, Level, Picks};
 use crate::engine::progress::Unit;
 use crate::engine::role::Order;
-use crate::engine::worker::{Grab, Worker};
+use crate::engine::run::Run;
+use crate::engine::worker::{Grab, InOrder, Worker};
 use crate::options::values::{count, positive};
 use crate::options::{Common, Jobs};
 use crate::report::Report;
@@ -33,9 +37,11 @@ pub(crate) struct Prio {
     /// Jobs to enqueue and drain, a third of them of each priority
     #[arg(long, value_name = "N", default_value = "60000", value_parser = count, help_heading = "Extent")]
     pub(crate) count: u64,
-    /// How often, by turns with and without priorities
+    /// How often, by turns with and without priorities; not in an open loop
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = positive, help_heading = "Extent")]
     pub(crate) rounds: u32,
+    #[command(flatten)]
+    pub(crate) open: Open,
 }
 
 /// Enqueued lowest first, so that a server without priorities is noticed at once.
@@ -52,11 +58,14 @@ impl Measure for Prio {
     }
 
     fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
+        if self.open.rate.is_some() {
+            return self.answer(target, report);
+        }
         let (mut with, mut without): (Option<Costs>, Option<Costs>) = (None, None);
         for _ in 0..self.rounds {
             let levels = LEVELS.map(|level| Kind { background: true, level }).to_vec();
-            add(&mut with, measure(self, target, report, Picks::in_turn(levels))?);
-            add(&mut without, measure(self, target, report, Picks::one(Kind::BACKGROUND))?);
+            add(&mut with, self.enqueue_and_drain(target, report, Picks::in_turn(levels))?);
+            add(&mut without, self.enqueue_and_drain(target, report, Picks::one(Kind::BACKGROUND))?);
         }
         if let (Some(with), Some(without)) = (with, without) {
             report.phase("enqueue, three priorities", &with.enqueue);
@@ -73,22 +82,49 @@ impl Measure for Prio {
     }
 }
 
+impl Prio {
+    fn plan(&self, kinds: Picks<Kind>) -> Run {
+        let mut run = one_function(&self.jobs);
+        run.kinds = kinds;
+        run
+    }
+
+    fn enqueue_and_drain(
+        &self,
+        target: Target,
+        report: &mut Report,
+        kinds: Picks<Kind>,
+    ) -> Result<Costs, Abort> {
+        let run = Arc::new(self.plan(kinds));
+        with_fleet(&run, target, report, |fleet, _| {
+            self.seat(fleet, InOrder::All)?;
+            let enqueue = fleet.submit(Extent::Jobs(self.count), Unit::Accepted)?;
+            let drain = fleet.until(Unit::Ran, self.count, &[Order::Work])?;
+            Ok(Costs { enqueue, drain })
+        })
+    }
+
+    /// Foreground jobs of all priorities as they are due.
+    fn answer(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
+        let levels = LEVELS.map(|level| Kind { background: false, level }).to_vec();
+        let run = Arc::new(self.plan(Picks::in_turn(levels)).in_parts());
+        with_fleet(&run, target, report, |fleet, report| {
+            self.seat(fleet, InOrder::Level)?;
+            fleet.settle(Order::Work)?;
+            self.open.measure(fleet, report, "three priorities", Unit::Answered, Extent::Jobs(self.count))?;
+            Ok(())
+        })
+    }
+
+    fn seat(&self, fleet: &mut Fleet, order: InOrder) -> Result<(), Abort> {
+        fleet.seat([Worker::new(0..1, Grab::Uniq, self.grabs).in_order(order)])?;
+        fleet.seat([Client::new(Mode::Planned, self.inflight)])
+    }
+}
+
 fn add(sum: &mut Option<Costs>, more: Costs) {
     *sum = Some(match sum.take() {
         None => more,
         Some(sum) => Costs { enqueue: sum.enqueue.and(more.enqueue), drain: sum.drain.and(more.drain) },
     });
-}
-
-fn measure(options: &Prio, target: Target, report: &mut Report, kinds: Picks<Kind>) -> Result<Costs, Abort> {
-    let function = options.jobs.function.clone().into_bytes();
-    let mut run = new_run(Picks::one(options.jobs.size), Picks::one(function), options.jobs.unique);
-    Arc::get_mut(&mut run).expect("nobody else has it yet").kinds = kinds;
-    with_fleet(&run, target, report, |fleet, _| {
-        fleet.seat([Worker::new(0..1, Grab::Uniq, options.grabs).in_order(true)])?;
-        fleet.seat([Client::new(Mode::Planned, options.inflight)])?;
-        let enqueue = fleet.submit(Extent::Jobs(options.count), Unit::Accepted)?;
-        let drain = fleet.until(Unit::Ran, options.count, &[Order::Work])?;
-        Ok(Costs { enqueue, drain })
-    })
 }

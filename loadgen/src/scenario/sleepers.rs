@@ -1,5 +1,6 @@
 //! A fleet of sleeping workers and a single job: how many are woken for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -76,7 +77,7 @@ fn working(
     sleepers: u32,
     name: &str,
 ) -> Result<Outcome, Abort> {
-    let run = one_function(&options.jobs);
+    let run = Arc::new(one_function(&options.jobs));
     with_fleet(&run, target, report, |fleet, report| {
         fleet.seat(workers(options.workers + sleepers))?;
         fleet.seat((0..options.clients).map(|_| Client::new(Mode::Foreground, 1)))?;
@@ -94,7 +95,7 @@ fn working(
 /// Single background jobs, each of which finds everybody asleep.
 #[allow(clippy::cast_precision_loss, reason = "figures for people")]
 fn one_by_one(options: &Sleepers, target: Target, report: &mut Report) -> Result<(), Abort> {
-    let run = one_function(&options.jobs);
+    let run = Arc::new(one_function(&options.jobs));
     with_fleet(&run, target, report, |fleet, report| {
         let rss_empty = fleet.rss_at_rest()?;
         fleet.seat(workers(options.sleepers))?;

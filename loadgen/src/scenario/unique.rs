@@ -5,15 +5,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use gearshard::protocol::packet::{Command, Packet};
+use gearshard::protocol::packet::Packet;
 
+use super::load::Open;
 use super::{Measure, new_run, with_fleet};
 use crate::abort::Abort;
-use crate::engine::fleet::Target;
+use crate::engine::client::Submitter;
+use crate::engine::fleet::{Extent, Target};
 use crate::engine::ledger::Fault;
 use crate::engine::payload::Stamp;
 use crate::engine::plan::{Kind, Picks};
-use crate::engine::progress::Unit;
+use crate::engine::progress::{Began, Unit};
 use crate::engine::role::{Order, Role, Turn};
 use crate::engine::run::Uniques;
 use crate::options::values::{payload_bytes, positive};
@@ -45,6 +47,8 @@ pub(crate) struct Unique {
     pub(crate) inflight: u32,
     #[command(flatten)]
     pub(crate) workers: Workers,
+    #[command(flatten)]
+    pub(crate) open: Open,
 }
 
 /// After so long without a packet, no worker is going to get another job.
@@ -64,6 +68,13 @@ impl Measure for Unique {
     }
 }
 
+impl Unique {
+    /// Submits that each client makes.
+    fn submits_of_each(&self) -> u64 {
+        u64::from(self.uniques) * u64::from(self.repeat)
+    }
+}
+
 fn measure(
     options: &Unique,
     target: Target,
@@ -72,27 +83,25 @@ fn measure(
     kind: Kind,
 ) -> Result<(), Abort> {
     let function = options.function.clone().into_bytes();
-    let run = new_run(Picks::one(options.size), Picks::one(function), Uniques::Each);
+    let run = Arc::new(new_run(Picks::one(options.size), Picks::one(function), Uniques::Each));
     with_fleet(&run, target, report, |fleet, report| {
         fleet.seat(options.workers.roles(0..1))?;
         let handles = Handles::default();
         fleet.seat((0..options.clients).map(|_| Sharer::new(kind, options, Arc::clone(&handles))))?;
         let uniques = u64::from(options.uniques);
-        let submits = uniques * u64::from(options.repeat) * u64::from(options.clients);
+        let submits = options.submits_of_each() * u64::from(options.clients);
         // Nobody works yet, so that all have been submitted when the first one runs.
-        let submitted = fleet.until(Unit::Accepted, submits, &[Order::Submit])?;
+        let name_of = |what: &str| format!("{what}, {name}");
+        let extent = Extent::Jobs(submits);
+        options.open.measure(fleet, report, &name_of("submit"), Unit::Accepted, extent)?;
         let (unit, count) = if kind.background { (Unit::Ran, uniques) } else { (Unit::Answered, submits) };
         let worked = fleet.until(unit, count, &[Order::Work])?;
         // A job that was not shared, or an answer too many, would come now.
         fleet.quiet(SILENCE);
-        report.phase(format!("submit, {name}"), &submitted);
-        report.phase(format!("{}, {name}", if kind.background { "run" } else { "answer" }), &worked);
+        report.phase(name_of(if kind.background { "run" } else { "answer" }), &worked);
         #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
-        report.figure(
-            format!("runs a submit, {name}"),
-            run.progress.total(Unit::Ran) as f64 / submits as f64,
-            "",
-        );
+        let runs = run.progress.total(Unit::Ran) as f64 / submits as f64;
+        report.figure(name_of("runs a submit"), runs, "");
         Ok(())
     })
 }
@@ -103,18 +112,21 @@ struct Share {
     /// WORK_COMPLETEs that are still to come.
     expected: u32,
     /// When it was last submitted.
-    submitted: Option<Instant>,
+    submitted: Option<Began>,
 }
 
-/// A client that submits every unique a number of times, and expects as many answers.
+/// A client that submits every unique a number of times, or those of the submits
+/// that are due, and expects an answer to each submit.
 struct Sharer {
     kind: Kind,
     in_flight: usize,
-    /// Submits to make, counted down.
+    /// In a closed loop: submits to make, counted down.
     left: u64,
+    /// Clients that do the same.
+    clients: u64,
     shares: Vec<Share>,
     /// Submits that JOB_CREATED has not answered.
-    uncreated: VecDeque<(u64, Instant)>,
+    uncreated: VecDeque<(u64, Began)>,
     handles: Handles,
 }
 
@@ -123,7 +135,8 @@ impl Sharer {
         Self {
             kind,
             in_flight: options.inflight as usize,
-            left: u64::from(options.uniques) * u64::from(options.repeat),
+            left: if options.open.rate.is_some() { 0 } else { options.submits_of_each() },
+            clients: u64::from(options.clients),
             shares: vec![Share::default(); options.uniques as usize],
             uncreated: VecDeque::new(),
             handles,
@@ -133,20 +146,27 @@ impl Sharer {
     fn submit_what_may_be(&mut self, turn: &mut Turn<'_>) {
         while self.left > 0 && self.uncreated.len() < self.in_flight {
             self.left -= 1;
-            let number = self.left % self.shares.len() as u64;
-            let run = turn.run;
-            let unique = run.unique_of(number);
-            let args = [run.function_of(number), unique.as_bytes()];
-            turn.send_payload(self.kind.command(), &args, Stamp { number, slot: 0 });
-            self.uncreated.push_back((number, turn.now));
-            if !self.kind.background {
-                let share = &mut self.shares[number as usize];
-                share.expected += 1;
-                share.submitted = Some(turn.now);
-            }
+            self.submit(turn, self.left, turn.now.into());
         }
     }
 
+    fn submit(&mut self, turn: &mut Turn<'_>, submit: u64, at: Began) {
+        let number = submit % self.shares.len() as u64;
+        turn.tally.count(Unit::Submitted);
+        let run = turn.run;
+        let unique = run.unique_of(number);
+        let args = [run.function_of(number), unique.as_bytes()];
+        turn.send_payload(self.kind.command(), &args, Stamp { number, slot: 0 });
+        self.uncreated.push_back((number, at));
+        if !self.kind.background {
+            let share = &mut self.shares[number as usize];
+            share.expected += 1;
+            share.submitted = Some(at);
+        }
+    }
+}
+
+impl Submitter for Sharer {
     fn created(&mut self, turn: &mut Turn<'_>, handle: &[u8]) {
         let Some((number, at)) = self.uncreated.pop_front() else {
             return turn.run.ledger.fault(Fault::unexpected, 1);
@@ -156,9 +176,7 @@ impl Sharer {
             turn.run.ledger.fault(Fault::mismatched, 1);
         }
         drop(handles);
-        if self.kind.background {
-            turn.tally.took(at, turn.now);
-        }
+        turn.took(number, at);
         turn.tally.count(Unit::Accepted);
         self.submit_what_may_be(turn);
     }
@@ -168,13 +186,11 @@ impl Sharer {
             turn.run.ledger.fault(Fault::damaged, 1);
             return turn.tally.count(Unit::Answered);
         };
-        let Some(share) = self.shares.get_mut(stamp.number as usize).filter(|share| share.expected > 0)
-        else {
-            return turn.run.ledger.fault(Fault::duplicated, 1);
-        };
+        let share = self.shares.get_mut(stamp.number as usize).filter(|share| share.expected > 0);
+        let Some(share) = share else { return turn.run.ledger.fault(Fault::duplicated, 1) };
         share.expected -= 1;
         if let Some(at) = share.submitted {
-            turn.tally.took(at, turn.now);
+            turn.took(stamp.number, at);
         }
         let handles = self.handles.lock().expect("no holder panics");
         if handles.get(&stamp.number).is_none_or(|created| created != handle) {
@@ -183,8 +199,11 @@ impl Sharer {
         turn.tally.count(Unit::Answered);
     }
 
+    fn failed(&mut self, turn: &mut Turn<'_>, _handle: &[u8]) {
+        turn.tally.count(Unit::Answered);
+    }
+
     fn refused(&mut self, turn: &mut Turn<'_>) {
-        turn.run.ledger.fault(Fault::refused, 1);
         let Some((number, _)) = self.uncreated.pop_front() else { return };
         turn.tally.count(Unit::Accepted);
         if !self.kind.background {
@@ -203,20 +222,20 @@ impl Role for Sharer {
     }
 
     fn packet(&mut self, turn: &mut Turn<'_>, packet: &Packet<'_>) {
-        match packet.command {
-            Command::JobCreated => self.created(turn, packet.args[0]),
-            Command::WorkComplete => self.completed(turn, packet.args[0], packet.data),
-            Command::WorkFail | Command::WorkException => {
-                turn.run.ledger.fault(Fault::failed, 1);
-                turn.tally.count(Unit::Answered);
-            }
-            Command::Error => self.refused(turn),
-            _ => turn.run.ledger.fault(Fault::unexpected, 1),
-        }
+        self.hear(turn, packet);
     }
 
+    fn takes_arrivals(&self) -> bool {
+        true
+    }
+
+    fn arrival(&mut self, turn: &mut Turn<'_>, number: u64, due: Instant) {
+        // The clients get the numbers in turn: each unique once from each of them.
+        self.submit(turn, number / self.clients, Began::late(due, turn.now));
+    }
+
+    /// Answers to the jobs come only when all have been submitted.
     fn in_flight(&self) -> u64 {
-        let expected: u64 = self.shares.iter().map(|share| u64::from(share.expected)).sum();
-        expected.max(self.uncreated.len() as u64)
+        self.uncreated.len() as u64
     }
 }

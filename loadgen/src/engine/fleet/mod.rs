@@ -28,12 +28,17 @@ use crate::engine::watch::Show;
 use crate::process::Process;
 
 /// How much is submitted in a phase.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
     /// This many jobs.
     Jobs(u64),
     /// As many as can be, for this long.
     Time(Duration),
+}
+
+impl Extent {
+    /// Until it is interrupted: longer than anybody waits.
+    pub(crate) const ENDLESS: Self = Self::Time(Duration::from_secs(1_000_000_000));
 }
 
 /// Where the fleet goes, and how it is made up.

@@ -27,6 +27,8 @@ pub(crate) struct Outcome {
     pub(crate) used: Used,
     /// Share of the time that the generator's busiest thread had the processor.
     pub(crate) busy: f64,
+    /// As `latency`, of the run's parts that had jobs.
+    pub(crate) parts: Vec<(String, Histogram<u64>)>,
     /// Open loop: jobs a second that were to be sent.
     pub(crate) offered_per_second: Option<f64>,
     /// Open loop: nanoseconds from the real send, where `latency` is from the
@@ -67,6 +69,12 @@ impl Outcome {
         };
         self.intervals.extend(other.intervals.into_iter().map(later));
         self.used = self.used.and(&other.used);
+        for (name, more) in other.parts {
+            match self.parts.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, all)) => all.add(more).expect("all histograms have the same bounds"),
+                None => self.parts.push((name, more)),
+            }
+        }
         self.jobs += other.jobs;
         self.elapsed += other.elapsed;
         self.latency.add(other.latency).expect("all histograms have the same bounds");

@@ -84,12 +84,14 @@ impl Fleet {
         let used = meter.since(jobs)?;
         let at_work = cpu_after.iter().zip(&cpu_before).map(|(after, before)| after.saturating_sub(*before));
         let busiest = at_work.max().unwrap_or_default().as_secs_f64();
-        let Latencies { latency, uncorrected, lateness } = course.latencies;
+        let Latencies { latency, uncorrected, lateness, parts } = course.latencies;
+        let parts = self.run.parts.names().iter().cloned().zip(parts);
         Ok(Outcome {
             began,
             jobs,
             elapsed,
             latency,
+            parts: parts.filter(|(_, latency)| !latency.is_empty()).collect(),
             offered_per_second: offer.map(|offered| offered.schedule.mean_rate()),
             uncorrected: offer.map(|_| uncorrected),
             lateness: offer.map(|_| lateness),
