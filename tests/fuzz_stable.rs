@@ -30,6 +30,10 @@ fn corpus() -> Vec<(String, Vec<u8>)> {
 /// Runs the corpus, then `inputs` random inputs: streams of packets and lines
 /// that mostly make sense, broken in a few places.
 fn run(target: Target, inputs: u64) {
+    run_with(target, inputs, stream);
+}
+
+fn run_with(target: Target, inputs: u64, stream: fn(&mut Rng) -> Vec<u8>) {
     let corpus = corpus();
     assert!(corpus.len() >= 10, "the corpus is not where it should be");
     for (name, input) in &corpus {
@@ -109,6 +113,47 @@ fn stream(rng: &mut Rng) -> Vec<u8> {
     bytes
 }
 
+/// What a server might say to clients and workers, after the byte that says how it is cut.
+fn answers(rng: &mut Rng) -> Vec<u8> {
+    use Command::{
+        EchoRes, Error, JobAssign, JobAssignAll, JobAssignUniq, JobCreated, NoJob, Noop, OptionRes,
+        StatusRes, StatusResUnique, WorkComplete, WorkData, WorkException, WorkFail, WorkStatus, WorkWarning,
+    };
+    const TO_CLIENTS: [Command; 11] = [
+        JobCreated,
+        JobCreated,
+        JobCreated,
+        JobCreated,
+        EchoRes,
+        StatusRes,
+        StatusResUnique,
+        OptionRes,
+        Error,
+        WorkData,
+        WorkComplete,
+    ];
+    const WORK: [Command; 6] = [WorkData, WorkWarning, WorkStatus, WorkComplete, WorkFail, WorkException];
+    const TO_WORKERS: [Command; 7] =
+        [JobAssign, JobAssignUniq, JobAssignAll, NoJob, Noop, Error, JobAssignUniq];
+    const WORDS: [&[u8]; 7] = [b"H:f:1", b"H:f:1", b"H:f:2", b"", b"1", b"99999999999999999999", b"-5"];
+    let mut bytes = vec![rng.u8(..)];
+    let to_worker = rng.bool();
+    // Mostly in the order in which it was asked.
+    let due = TO_CLIENTS.iter().take(8).map(Some).chain(std::iter::repeat(None));
+    for due in due.take(rng.usize(1..24)) {
+        let command = match (to_worker, due) {
+            (true, _) => *rng.choice(&TO_WORKERS).unwrap(),
+            (false, Some(&due)) if rng.usize(0..8) > 0 => due,
+            (false, _) if rng.bool() => *rng.choice(&WORK).unwrap(),
+            (false, _) => *rng.choice(&TO_CLIENTS).unwrap(),
+        };
+        let args: Vec<&[u8]> = (0..command.argc()).map(|_| *rng.choice(&WORDS).unwrap()).collect();
+        let data: &[u8] = if command.has_data() { b"data" } else { b"" };
+        encode(&mut bytes, Magic::Response, command, &args, data);
+    }
+    bytes
+}
+
 fn breakage(rng: &mut Rng, input: &mut Vec<u8>) {
     if input.is_empty() {
         return input.push(rng.u8(..));
@@ -129,6 +174,11 @@ fn breakage(rng: &mut Rng, input: &mut Vec<u8>) {
 #[test]
 fn the_decoder_survives_anything() {
     run(targets::decoder, 200_000);
+}
+
+#[test]
+fn a_server_may_answer_anything() {
+    run_with(targets::answers, 100_000, answers);
 }
 
 #[test]

@@ -126,7 +126,13 @@ impl Batch {
                 None => self.jobs.get_mut(&number).map(|entry| &mut entry.gathered),
             };
             match (update, gathered) {
-                (Ok(Update::Data(data)), Some(gathered)) => gathered.extend_from_slice(&data),
+                (Ok(Update::Data(data)), Some(gathered)) => {
+                    gathered.extend_from_slice(&data);
+                    if let Err(error) = self.servers.check_gathered(gathered.len()) {
+                        self.jobs.remove(&number);
+                        return Some((number, Err(error)));
+                    }
+                }
                 (Ok(Update::Restarted), Some(gathered)) => gathered.clear(),
                 _ => {}
             }

@@ -275,7 +275,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How much of a job's updates is kept for somebody who does not read them,
+    /// How much of a job's updates is kept for whoever waits for its end or does not read them,
     /// in bytes; the job ends with [`ClientError::Unread`] then. Default: 1 GiB.
     pub const fn unread_bytes_max(mut self, bytes: usize) -> Self {
         self.options.unread_bytes_max = bytes;

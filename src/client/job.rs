@@ -115,8 +115,8 @@ impl Job {
         self.at(now.checked_add(delay).unwrap_or(now))
     }
 
-    /// Names the function that gathers the parts of this job, for workers that
-    /// split it.
+    /// For a job that its worker splits: names the function that runs the parts. See
+    /// [`MapReduce`](crate::client::MapReduce).
     pub fn reducer(mut self, function: impl Into<Vec<u8>>) -> Self {
         self.reducer = Some(function.into());
         self

@@ -3,6 +3,7 @@
 //! - [`Client`] submits jobs, follows them and asks for their status; many
 //!   threads and many jobs share a connection.
 //! - [`Worker`] serves functions for all servers of a list at once.
+//! - [`MapReduce`] splits jobs into parts that run wherever there are workers.
 //! - [`conversation`] is the protocol under it, without sockets.
 //!
 //! Knows packets, not queues: nothing of this crate's server is used here.
@@ -16,6 +17,7 @@ mod error;
 mod job;
 mod link;
 mod mailbox;
+mod map_reduce;
 mod options;
 mod pending;
 mod servers;
@@ -28,6 +30,7 @@ pub use batch::{Batch, Results};
 pub use client::{Client, ClientBuilder};
 pub use error::{ClientError, LossReason};
 pub use job::{FUNCTION_BYTES_MAX, InvalidJob, Job, JobHandle, Mode, Priority, UNIQUE_BYTES_MAX};
+pub use map_reduce::MapReduce;
 pub use options::{OnLoss, Spread};
 pub use pending::{Pending, Update};
 pub use status::JobStatus;

@@ -111,7 +111,10 @@ impl Pending {
         let mut gathered = Vec::new();
         loop {
             match self.advance(self.deadline())? {
-                Update::Data(data) => gathered.extend_from_slice(&data),
+                Update::Data(data) => {
+                    self.servers.check_gathered(gathered.len() + data.len())?;
+                    gathered.extend_from_slice(&data);
+                }
                 Update::Restarted => gathered.clear(),
                 Update::Complete(last) if gathered.is_empty() => return Ok(last),
                 Update::Complete(last) => {

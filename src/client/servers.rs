@@ -32,6 +32,25 @@ pub(super) struct Place {
     pub(super) slot: u32,
 }
 
+/// Who could not be reached.
+type Attempts = Vec<(ServerAddress, Arc<io::Error>)>;
+
+/// Makes a request of one server; a failure to reach it is noted.
+fn attempt(
+    link: &Link,
+    make: impl Fn(&Link) -> Result<u32, NotMade>,
+    attempts: &mut Attempts,
+) -> Result<Option<u32>, ClientError> {
+    match make(link) {
+        Ok(slot) => Ok(Some(slot)),
+        Err(NotMade::Invalid(invalid)) => Err(invalid.into()),
+        Err(NotMade::Unreachable(error)) => {
+            attempts.push(((*link.address).clone(), Arc::new(error)));
+            Ok(None)
+        }
+    }
+}
+
 /// Where a key's requests go, best first.
 fn order(servers: &[ServerAddress], key: &[u8]) -> Vec<usize> {
     // The server with the highest hash of key and address: when one goes, only its keys move.
@@ -67,6 +86,12 @@ impl Servers {
         self.batches.fetch_add(1, Relaxed)
     }
 
+    /// Whether a result of which so much has been gathered may still grow.
+    pub(super) fn check_gathered(&self, bytes: usize) -> Result<(), ClientError> {
+        let limit = self.options.unread_bytes_max;
+        if bytes > limit { Err(ClientError::Unread { limit }) } else { Ok(()) }
+    }
+
     fn order(&self, key: Option<&[u8]>) -> Vec<usize> {
         let count = self.links.len();
         let first = match (self.options.spread, key) {
@@ -83,19 +108,22 @@ impl Servers {
         key: Option<&[u8]>,
         make: impl Fn(&Link) -> Result<u32, NotMade>,
     ) -> Result<Place, ClientError> {
-        // By far the most usual case, without a list of anything.
-        let current = self.current.load(Relaxed);
-        let first = self.links.len() == 1 || self.options.spread == Spread::FirstThatAnswers;
-        if let Some(link) = self.links.get(current).filter(|link| first && !link.rests()) {
-            match make(link) {
-                Ok(slot) => return Ok(Place { link: current, slot }),
-                Err(NotMade::Invalid(invalid)) => return Err(invalid.into()),
-                Err(NotMade::Unreachable(_)) => {}
-            }
-        }
         let start = Instant::now();
         loop {
-            match self.try_all(&self.order(key), &make) {
+            let first = self.current.load(Relaxed);
+            // By far the most usual case, without a list of anything.
+            let likely = self.links.get(first).filter(|link| {
+                (self.links.len() == 1 || self.options.spread == Spread::FirstThatAnswers) && !link.rests()
+            });
+            let mut attempts = Vec::new();
+            if let Some(link) = likely
+                && let Some(slot) = attempt(link, &make, &mut attempts)?
+            {
+                return Ok(Place { link: first, slot });
+            }
+            let order = self.order(key);
+            let rest = order.iter().copied().filter(|&index| likely.is_none() || index != first);
+            match self.try_all(rest, attempts, &make) {
                 Err(ClientError::NoServer { .. }) if start.elapsed() < self.options.patience => {
                     std::thread::sleep(BETWEEN_ROUNDS);
                 }
@@ -107,22 +135,15 @@ impl Servers {
     // Those that were away a moment ago come last.
     fn try_all(
         &self,
-        order: &[usize],
+        order: impl Iterator<Item = usize>,
+        mut attempts: Attempts,
         make: impl Fn(&Link) -> Result<u32, NotMade>,
     ) -> Result<Place, ClientError> {
-        let (resting, up): (Vec<_>, Vec<_>) = order.iter().partition(|&&link| self.links[link].rests());
-        let mut attempts: Vec<(ServerAddress, Arc<io::Error>)> = Vec::new();
+        let (resting, up): (Vec<_>, Vec<_>) = order.partition(|&index| self.links[index].rests());
         for index in up.into_iter().chain(resting) {
-            let link = &self.links[index];
-            match make(link) {
-                Ok(slot) => {
-                    self.current.store(index, Relaxed);
-                    return Ok(Place { link: index, slot });
-                }
-                Err(NotMade::Invalid(invalid)) => return Err(invalid.into()),
-                Err(NotMade::Unreachable(error)) => {
-                    attempts.push(((*link.address).clone(), Arc::new(error)));
-                }
+            if let Some(slot) = attempt(&self.links[index], &make, &mut attempts)? {
+                self.current.store(index, Relaxed);
+                return Ok(Place { link: index, slot });
             }
         }
         Err(ClientError::NoServer { attempts })
@@ -171,7 +192,7 @@ impl Servers {
         loop {
             let place = match only {
                 None => self.place(None, request)?,
-                Some(index) => self.try_all(&[index], request)?,
+                Some(index) => self.try_all(std::iter::once(index), Vec::new(), request)?,
             };
             let link = &self.links[place.link];
             // The link itself sees to it that the server answers in time.

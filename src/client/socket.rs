@@ -154,6 +154,10 @@ fn tcp(host: &str, port: u16, timeout: Duration) -> io::Result<TcpStream> {
     for address in (host, port).to_socket_addrs()? {
         let left = timeout.saturating_sub(start.elapsed()).max(Duration::from_millis(1));
         match TcpStream::connect_timeout(&address, left) {
+            // To a port of this machine that nobody listens on, the kernel may connect a socket with itself.
+            Ok(stream) if stream.local_addr()? == stream.peer_addr()? => {
+                last = ErrorKind::ConnectionRefused.into();
+            }
             Ok(stream) => {
                 stream.set_nodelay(true)?;
                 keep_alive(&stream);

@@ -195,7 +195,8 @@ fn many_threads_share_a_client(server: &mut Server) {
                 for number in 0..100 {
                     let text = format!("{thread}/{number}");
                     let reversed: String = text.chars().rev().collect();
-                    let client = if number % 2 == 0 { client.clone() } else { Client::clone(client) };
+                    let client =
+                        if number.is_multiple_of(2) { client.clone() } else { Client::clone(client) };
                     assert_eq!(client.run(Job::new("reverse", text)).unwrap(), reversed.as_bytes());
                 }
             });

@@ -6,6 +6,8 @@
 #![allow(dead_code, reason = "each target uses one of the functions")]
 #![allow(unreachable_pub, reason = "included by programs that export nothing")]
 
+use gearshard::client::conversation::{ClientConversation, ClientEvent, WorkerConversation, WorkerEvent};
+use gearshard::client::{Job, Mode};
 use gearshard::protocol::admin::{self, AdminError};
 use gearshard::protocol::decode::{DecodeError, Frame, decode};
 use gearshard::protocol::encode::encode;
@@ -50,6 +52,70 @@ pub fn line(input: &[u8]) {
             assert!(text.starts_with(b"ERR ") && text.ends_with(b"\r\n"), "{}", text.escape_ascii());
             assert_eq!(text.iter().filter(|&&byte| byte == b'\n').count(), 1, "{}", text.escape_ascii());
         }
+    }
+}
+
+/// What a server sends to a client and a worker, cut into pieces as the first
+/// byte says: whatever it is, nobody panics, no request ends twice, and no more
+/// jobs are handed out than were grabbed.
+pub fn answers(input: &[u8]) {
+    let Some((&cut, stream)) = input.split_first() else { return };
+    let piece = 1 + usize::from(cut);
+    client_hears(stream, piece);
+    worker_hears(stream, piece);
+}
+
+fn client_hears(stream: &[u8], piece: usize) {
+    let mut talk = ClientConversation::new(BODY_BYTES_MAX);
+    let modes = [Mode::Foreground, Mode::Background, Mode::Foreground, Mode::Foreground];
+    for (key, mode) in (0..).zip(modes) {
+        talk.submit(key, &Job::new("f", "x").unique("u"), mode).expect("a good job");
+    }
+    talk.echo(4, b"data");
+    talk.status(5, b"H:f:1");
+    talk.status_unique(6, b"u");
+    talk.option(7, b"exceptions");
+    let mut ended = HashSet::new();
+    for bytes in stream.chunks(piece) {
+        let heard = talk.receive(bytes, |key, event| {
+            assert!(key < 8 && !ended.contains(&key), "{event:?} for {key}, which has ended");
+            let mode = modes.get(key as usize).copied().unwrap_or(Mode::Background);
+            if event.is_last(mode) {
+                assert!(ended.insert(key));
+            } else if let ClientEvent::Created { handle } = event {
+                assert!(handle.len() < 64);
+            }
+        });
+        if heard.is_err() {
+            return;
+        }
+    }
+    assert_eq!(talk.is_idle(), ended.len() == 8, "idle when everything has ended");
+}
+
+fn worker_hears(stream: &[u8], piece: usize) {
+    let mut talk = WorkerConversation::new(3, BODY_BYTES_MAX);
+    talk.can_do(b"f", None);
+    talk.grab();
+    let mut held: Vec<Vec<u8>> = Vec::new();
+    for bytes in stream.chunks(piece) {
+        let heard = talk.receive(bytes, |event| {
+            if let WorkerEvent::Assigned(assignment) = event {
+                held.push(assignment.handle.to_vec());
+            }
+        });
+        assert!(held.len() <= 3, "{} jobs for 3 grabs", held.len());
+        if heard.is_err() {
+            return;
+        }
+        if let Some(handle) = held.pop() {
+            talk.complete(&handle, b"");
+            talk.grab();
+        } else if talk.is_idle() {
+            talk.sleep();
+        }
+        let count = talk.outgoing().len();
+        talk.sent(count);
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Assignment<'a> {
     pub function: &'a [u8],
     /// The unique that its client gave; empty when there is none.
     pub unique: &'a [u8],
-    /// Who gathers the parts, for a job that is to be split.
+    /// The function that runs the parts, for a job that is to be split.
     pub reducer: Option<&'a [u8]>,
     /// What to run it on.
     pub workload: &'a [u8],

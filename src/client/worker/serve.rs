@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags};
 use super::function::Registered;
 use super::notice::{Notice, OnNotice};
 use super::permits::Permits;
-use super::session::{End, Session};
+use super::session::{End, Session, TICK};
 use crate::client::address::ServerAddress;
 use crate::client::error::LossReason;
 use crate::client::socket::{Socket, poll_for};
@@ -111,7 +111,7 @@ pub(super) fn serve(shared: &Arc<Shared>, server: &Arc<ServerAddress>) {
         let start = Instant::now();
         let jittered = rest.mul_f64(0.5 + fastrand::f64() / 2.0);
         let connected = Socket::connect(server, shared.connect_timeout)
-            .and_then(|socket| socket.set_read_timeout(Some(shared.answer_timeout)).map(|()| socket));
+            .and_then(|socket| socket.set_read_timeout(Some(TICK)).map(|()| socket));
         match connected {
             Ok(socket) => {
                 shared.notify(|| Notice::Connected { server: (**server).clone() });

@@ -27,6 +27,8 @@ const CORKED_BYTES: usize = 16 << 10;
 const CORKED_TIME: Duration = Duration::from_micros(200);
 /// A function whose jobs take longer is not run before earlier results are sent.
 const QUICK: Duration = Duration::from_micros(50);
+/// A grab that is not answered within this time does not keep other connections from working.
+pub(super) const TICK: Duration = Duration::from_millis(200);
 /// How long to wait, at the end, until the server has taken everything.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -44,6 +46,10 @@ pub(super) struct Session {
     held: VecDeque<Held>,
     buffer: Vec<u8>,
     lost: Option<LossReason>,
+    /// One of the worker's permits is here.
+    permitted: bool,
+    /// For how long an answer has been waited for.
+    waited: Duration,
     /// When the oldest result was held back.
     corked_since: Option<Instant>,
     /// How long each function's jobs take, roughly.
@@ -67,6 +73,8 @@ impl Session {
             held: VecDeque::new(),
             buffer: vec![0; READ_BYTES],
             lost: None,
+            permitted: false,
+            waited: Duration::ZERO,
             corked_since: None,
             usual: vec![Duration::ZERO; shared.functions.len()],
         }
@@ -82,21 +90,32 @@ impl Session {
 
     /// Serves until the worker stops or the connection is gone.
     pub(super) fn run(mut self) -> End {
-        loop {
-            if !self.shared.permits.acquire() {
-                return self.goodbye();
-            }
+        while self.permit() {
             self.work();
-            self.shared.permits.release();
+            self.release();
             if self.lost.is_none() && !self.is_stopping() {
                 self.sleep();
             }
             if let Some(reason) = self.lost.take() {
                 return End::Lost(reason);
             }
-            if self.is_stopping() {
-                return self.goodbye();
-            }
+        }
+        self.release();
+        self.goodbye()
+    }
+
+    /// Gets a permit, unless it has one or the worker stops.
+    fn permit(&mut self) -> bool {
+        if self.is_stopping() {
+            return false;
+        }
+        self.permitted = self.permitted || self.shared.permits.acquire();
+        self.permitted
+    }
+
+    fn release(&mut self) {
+        if std::mem::take(&mut self.permitted) {
+            self.shared.permits.release();
         }
     }
 
@@ -110,15 +129,17 @@ impl Session {
             if self.lost.is_some() || self.is_stopping() {
                 return;
             }
-            if let Some(held) = self.held.pop_front() {
+            if self.held.is_empty() && self.talk.is_idle() {
+                return;
+            }
+            if self.held.is_empty() {
+                self.receive();
+            } else if self.permit() {
+                let held = self.held.pop_front().expect("there is one");
                 self.run_job(held);
                 if !self.is_stopping() && !self.shared.permits.wanted() {
                     self.talk.grab();
                 }
-            } else if self.talk.is_idle() {
-                return;
-            } else {
-                self.receive();
             }
         }
     }
@@ -143,8 +164,16 @@ impl Session {
     fn receive(&mut self) {
         let received = match self.socket.read(&mut self.buffer) {
             Ok(0) => Err(LossReason::Closed),
-            Ok(count) => Ok(count),
+            Ok(count) => {
+                self.waited = Duration::ZERO;
+                Ok(count)
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.waited += TICK;
+                self.release();
+                if self.waited < self.shared.answer_timeout {
+                    return;
+                }
                 Err(LossReason::Silent(self.shared.answer_timeout))
             }
             Err(error) => Err(LossReason::Io(Arc::new(error))),

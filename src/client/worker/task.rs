@@ -87,7 +87,7 @@ impl<'a> WorkerJob<'a> {
         self.held.part(self.held.handle_end..self.held.unique_end)
     }
 
-    /// The function that gathers the parts, for a job that is to be split.
+    /// The function that runs the parts, for a job that is to be split.
     #[must_use]
     pub fn reducer(&self) -> Option<&[u8]> {
         self.held.has_reducer.then(|| self.held.part(self.held.unique_end..self.held.reducer_end))
