@@ -192,7 +192,7 @@ fn many_threads_share_a_client(server: &mut Server) {
         for thread in 0..8 {
             let client = &client;
             scope.spawn(move || {
-                for number in 0..100 {
+                for number in 0..100u32 {
                     let text = format!("{thread}/{number}");
                     let reversed: String = text.chars().rev().collect();
                     let client =
