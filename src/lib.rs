@@ -48,3 +48,7 @@ pub mod reactor;
 pub mod server;
 #[cfg(feature = "server")]
 pub mod shard;
+
+#[cfg(feature = "server")]
+#[doc(inline)]
+pub use server::Server;
