@@ -236,10 +236,14 @@ struct Spread {
     now: Now,
 }
 
-/// Does `jobs` jobs, after a tenth as many that are not counted.
+/// Rounds over all functions that are not counted: in the first ones every
+/// shard hears of every function.
+const ROUNDS_BEFORE: u64 = 20;
+
+/// Does `jobs` jobs, after some that are not counted.
 pub(crate) fn run(layout: Layout, jobs: u64) -> Run {
     let mut spread = Spread::new(layout);
-    spread.play(jobs / 10);
+    spread.play((jobs / 10).max(ROUNDS_BEFORE * u64::from(layout.functions)));
     let before = spread.counted.clone();
     for cell in &mut spread.cells {
         cell.spent = Duration::ZERO;

@@ -59,6 +59,12 @@ impl Function {
         Priority::FROM_HIGH.into_iter().find(|priority| !self.lanes[priority.index()].is_empty())
     }
 
+    /// Whether a job of this priority could be run at once.
+    #[must_use]
+    pub fn has(&self, priority: Priority) -> bool {
+        !self.lanes[priority.index()].is_empty()
+    }
+
     /// Whether one more job of this priority is over the limit.
     #[must_use]
     pub fn is_full(&self, priority: Priority) -> bool {

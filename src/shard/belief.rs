@@ -59,6 +59,10 @@ pub(super) struct Beliefs {
     generation: u32,
     /// Functions with a runnable job at best this priority, in no order.
     ready: [Vec<u32>; 3],
+    /// By owner, how many of them are its functions.
+    ready_at: Vec<[u32; 3]>,
+    /// The owner from which on the next ready one is looked for.
+    next_owner: usize,
     /// Functions whose first interest is unanswered, in no order.
     unknown: Vec<u32>,
     /// The last functions of which a job came to be believed, in a ring.
@@ -164,6 +168,25 @@ impl Beliefs {
         &self.ready[priority.index()]
     }
 
+    /// An owner with functions believed to have a job of at best this priority,
+    /// each in its turn.
+    pub(super) fn next_owner(&mut self, priority: Priority) -> Option<ShardId> {
+        let count = self.ready_at.len();
+        let mut owners = (self.next_owner..count).chain(0..self.next_owner.min(count));
+        let at = owners.find(|&at| self.ready_at[at][priority.index()] > 0)?;
+        self.next_owner = at + 1;
+        u16::try_from(at).ok().map(ShardId)
+    }
+
+    /// The other functions with the best priority of a ready one, from those
+    /// listed after it on, around to it.
+    pub(super) fn ready_beside(&self, slot: u32) -> impl Iterator<Item = u32> {
+        let entry = self.at(slot);
+        let list = entry.best.map_or(&[][..], |priority| self.ready(priority));
+        let (before, after) = list.split_at(entry.place.min(list.len()));
+        after.iter().skip(1).chain(before).copied()
+    }
+
     /// Functions of which nothing is known yet.
     pub(super) fn unknown(&self) -> &[u32] {
         &self.unknown
@@ -194,15 +217,23 @@ impl Beliefs {
             let place = list.len();
             list.push(slot);
             self.at_mut(slot).place = place;
+            let owner = self.at(slot).owner.index();
+            if self.ready_at.len() <= owner {
+                self.ready_at.resize(owner + 1, [0; 3]);
+            }
+            self.ready_at[owner][priority.index()] += 1;
         }
     }
 
     fn unlist(&mut self, slot: u32) {
         let entry = self.at(slot);
-        let place = entry.place;
+        let (place, owner) = (entry.place, entry.owner.index());
         let list = match (entry.function, entry.best) {
             (None, _) => &mut self.unknown,
-            (Some(_), Some(priority)) => &mut self.ready[priority.index()],
+            (Some(_), Some(priority)) => {
+                self.ready_at[owner][priority.index()] -= 1;
+                &mut self.ready[priority.index()]
+            }
             (Some(_), None) => return,
         };
         list.swap_remove(place);

@@ -6,9 +6,12 @@
 //! 6. Without a belief above none: NO_JOB, and nobody is asked. Otherwise the
 //!    owner of the best-believed function is asked for a job of its functions,
 //!    down to what the worker's other functions promise. A miss lowers beliefs,
-//!    and the choice is made again.
+//!    and the choice is made again. A worker with many functions, all that its
+//!    home serves, takes the owners in turn and is content with a job of any;
+//!    while such claims mostly find one, a miss only leads to the next owner.
 
 use std::cmp::Reverse;
+use std::iter;
 
 use smallvec::SmallVec;
 
@@ -18,11 +21,12 @@ use super::context::Context;
 use super::home::Home;
 use super::ids::{ConnId, ShardId};
 use super::message::{
-    Assignment, Best, Bests, Claimed, HomeFunction, Message, OwnerFunction, Reply, Run, WorkKind,
+    Assignment, Best, Bests, Claimed, HomeFunction, Message, Others, OwnerFunction, Reply, Run, WorkKind,
 };
 use super::outbox::{Outbox, Tail, Urgency};
 use super::outlook::Outlook;
 use super::placement::{owner_of, owner_of_job};
+use super::registrations::Registration;
 use super::sleep::is_asleep;
 use super::worker::{Grab, GrabForm, Held, Sleep, Worker};
 use crate::protocol::encode::encode_head;
@@ -32,9 +36,17 @@ use crate::queue::body::Body;
 use crate::queue::job::Priority;
 use crate::queue::name::Name;
 
-/// Workers with more functions than this claim one function at a time: the
-/// work of a claim stays bounded.
+/// A claim names so many functions at most: its work stays bounded.
 const CLAIM_FUNCTIONS_MAX: usize = 16;
+
+/// Ready functions that are looked at for others to name beside the chosen one.
+const READY_LOOKED_AT_MAX: usize = 64;
+
+/// Claims that found a job of late, at most; each in vain halves them.
+const LUCK_MAX: u8 = 8;
+
+/// Claims in vain for one GRAB after which beliefs are corrected whatever the luck.
+const MISSES_MAX: u8 = 3;
 
 /// A CAN_DO_TIMEOUT below this is raised to it (gearmand-spec.md, section 9).
 const TIMEOUT_MS_MIN: i64 = 1000;
@@ -69,6 +81,7 @@ impl Home {
     ) {
         let known = self.beliefs.find(name);
         let Some(worker) = self.worker_of(conn) else { return };
+        worker.timed |= timeout_ms != 0;
         if let Some(registration) = known.and_then(|slot| worker.functions.get_mut(slot)) {
             registration.timeout_ms = timeout_ms;
             return;
@@ -186,7 +199,7 @@ impl Home {
             Sleep::Woken { function, .. } => Some(function),
             Sleep::Awake | Sleep::Asleep => None,
         };
-        worker.grab = Some(Grab { form, sequence: reply.sequence, woken_for });
+        worker.grab = Some(Grab { form, sequence: reply.sequence, woken_for, misses: 0 });
         self.go_on_grabbing(conn, cx);
     }
 
@@ -198,6 +211,15 @@ impl Home {
             self.beliefs.at_mut(slot).parked.push(conn);
             return;
         }
+        if worker.functions.len() > CLAIM_FUNCTIONS_MAX
+            && (grab.misses == 0 || !self.is_unlucky(grab))
+            && self.serves_all(worker, cx)
+            && let Some((floor, owner)) = self.next_owner()
+        {
+            let others = if self.is_unlucky(grab) { Others::AnyOrNews } else { Others::Any };
+            let functions = SmallVec::new();
+            return cx.send(owner, Message::Claim { worker: conn, functions, floor, others });
+        }
         let Some((priority, slot)) = self.choose(conn) else {
             if let Some(worker) = self.connections.worker_mut(conn) {
                 worker.grab = None;
@@ -206,8 +228,11 @@ impl Home {
             return self.answer(Reply { conn, sequence: grab.sequence }, Urgency::Now, None, cx);
         };
         let Some(worker) = self.connections.worker(conn) else { return };
-        let (functions, floor) = self.claim_of(worker, priority, slot);
-        cx.send(self.beliefs.at(slot).owner, Message::Claim { worker: conn, functions, floor });
+        let claim = match worker.functions.len() {
+            ..=CLAIM_FUNCTIONS_MAX => self.claim_of_few(conn, worker, slot),
+            _ => self.claim_of_many(conn, worker, priority, slot, cx),
+        };
+        cx.send(self.beliefs.at(slot).owner, claim);
     }
 
     /// One of the worker's functions of which nothing is known yet.
@@ -236,26 +261,62 @@ impl Home {
 
     /// What to ask the owner of `slot` for: its functions in their turns, and
     /// no priority below what is believed of the functions not asked for.
-    fn claim_of(&self, worker: &Worker, priority: Priority, slot: u32) -> (SmallVec<[Claimed; 2]>, Priority) {
-        let chosen = self.beliefs.at(slot);
-        let claimed = |function, timeout_ms| Claimed { function, timeout_ms };
+    fn claim_of_few(&self, conn: ConnId, worker: &Worker, slot: u32) -> Message {
+        let owner = self.beliefs.at(slot).owner;
         let mut functions = SmallVec::new();
-        if worker.functions.len() > CLAIM_FUNCTIONS_MAX {
-            let timeout_ms = worker.functions.get(slot).map_or(0, |registration| registration.timeout_ms);
-            functions.extend(chosen.function.map(|function| claimed(function, timeout_ms)));
-            return (functions, priority);
-        }
         let mut floor: Best = None;
-        for registration in worker.functions.iter() {
-            let belief = self.beliefs.at(registration.slot);
+        for &Registration { slot, timeout_ms, .. } in worker.functions.iter() {
+            let belief = self.beliefs.at(slot);
             match belief.function {
-                Some(function) if belief.owner == chosen.owner && belief.best.is_some() => {
-                    functions.push(claimed(function, registration.timeout_ms));
+                Some(function) if belief.owner == owner && belief.best.is_some() => {
+                    functions.push(Claimed { function, timeout_ms });
                 }
                 _ => floor = floor.max(belief.best),
             }
         }
-        (functions, floor.unwrap_or(Priority::Low))
+        Message::Claim { worker: conn, functions, floor: floor.unwrap_or(Priority::Low), others: Others::No }
+    }
+
+    /// Whether an owner may give the worker a job of any function that this home
+    /// has told it of.
+    fn serves_all<O: Outbox>(&self, worker: &Worker, cx: &Context<'_, O>) -> bool {
+        cx.settings.shards > 1 && worker.functions.len() == self.beliefs.len() && !worker.timed
+    }
+
+    /// Whether owners are likely to have nothing, so that it is better to learn
+    /// from one what is left than to ask on.
+    fn is_unlucky(&self, grab: Grab) -> bool {
+        self.luck == 0 || grab.misses >= MISSES_MAX
+    }
+
+    /// The owner whose turn it is among those of the best-believed functions.
+    fn next_owner(&mut self) -> Option<(Priority, ShardId)> {
+        let mut priorities = Priority::FROM_HIGH.into_iter();
+        priorities.find_map(|priority| Some((priority, self.beliefs.next_owner(priority)?)))
+    }
+
+    /// The same for a worker whose functions are too many to be named. What is
+    /// believed of so many is out of date for most, where other homes take
+    /// their jobs as well: the owner may do with another function of its own.
+    fn claim_of_many<O: Outbox>(
+        &self,
+        conn: ConnId,
+        worker: &Worker,
+        priority: Priority,
+        slot: u32,
+        cx: &Context<'_, O>,
+    ) -> Message {
+        let owner = self.beliefs.at(slot).owner;
+        let others = if self.serves_all(worker, cx) { Others::AnyOrNews } else { Others::No };
+        let looked_at = if others == Others::No { READY_LOOKED_AT_MAX } else { 0 };
+        let beside = self.beliefs.ready_beside(slot).take(looked_at);
+        let beside = beside.filter(|&other| self.beliefs.at(other).owner == owner);
+        let functions = iter::once(slot).chain(beside).filter_map(|slot| {
+            let timeout_ms = worker.functions.get(slot)?.timeout_ms;
+            Some(Claimed { function: self.beliefs.at(slot).function?, timeout_ms })
+        });
+        let functions = functions.take(CLAIM_FUNCTIONS_MAX).collect();
+        Message::Claim { worker: conn, functions, floor: priority, others }
     }
 
     pub(super) fn assigned<O: Outbox>(
@@ -275,6 +336,7 @@ impl Home {
         };
         let grab = worker.grab.take().expect("a claim is made for a GRAB, and the GRAB waits for it");
         worker.grabbed += 1;
+        self.luck = (self.luck + 1).min(LUCK_MAX);
         let Run { number, losses } = job.run;
         worker.held.insert(number, Held { slot, losses, order: worker.grabbed });
         worker.functions.rotate(slot);
@@ -311,6 +373,10 @@ impl Home {
 
     pub(super) fn missed<O: Outbox>(&mut self, conn: ConnId, bests: &Bests, cx: &mut Context<'_, O>) {
         self.believe(bests);
+        if let Some(grab) = self.connections.worker_mut(conn).and_then(|worker| worker.grab.as_mut()) {
+            grab.misses = grab.misses.saturating_add(1);
+        }
+        self.luck /= 2;
         self.go_on_grabbing(conn, cx);
     }
 

@@ -39,6 +39,8 @@ pub(super) struct Home {
     pub(super) wakes: u64,
     /// The last listing given to a sleeper.
     pub(super) listing: u32,
+    /// How many of the last claims have found a job, more or less.
+    pub(super) luck: u8,
     /// Why submits are refused, if they are.
     pub(super) refusal: Option<Refusal>,
     /// The connection whose frame is being handled; it is held after that.
@@ -55,6 +57,7 @@ impl Home {
             patience: VecDeque::new(),
             wakes: 0,
             listing: 0,
+            luck: 0,
             refusal: None,
             current: None,
             scratch: Vec::new(),

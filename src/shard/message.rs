@@ -89,6 +89,18 @@ pub struct Claimed {
     pub timeout_ms: u32,
 }
 
+/// Which functions a claim is for beside those that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// None.
+    No,
+    /// All of which the home has told: the worker serves them, without any time limit.
+    Any,
+    /// The same; and if there is no job the home wants to know what is left of
+    /// all that it has been told.
+    AnyOrNews,
+}
+
 /// One run of a job. What a worker says of a run that it has lost is told by
 /// it from what it says of a later one, even of the same job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,6 +223,8 @@ pub enum Message {
         functions: SmallVec<[Claimed; 2]>,
         /// Lower priorities wait elsewhere.
         floor: Priority,
+        /// What else will do.
+        others: Others,
     },
     /// What a worker says about a job that it holds.
     Work {

@@ -26,6 +26,7 @@ mod owner;
 pub mod placement;
 mod registrations;
 mod replies;
+mod runnable;
 pub mod settings;
 mod sleep;
 mod text;
@@ -195,7 +196,9 @@ fn dispatch<O: Outbox>(
     match message {
         Message::Submit(submit) => owner.submit(submit, cx),
         Message::Interest { function, key, workers } => owner.interest(from, function, key, workers, cx),
-        Message::Claim { worker, functions, floor } => owner.claim(worker, &functions, floor, cx),
+        Message::Claim { worker, functions, floor, others } => {
+            owner.claim(worker, &functions, floor, others, cx);
+        }
         Message::Work { worker, run, kind, body } => owner.work(worker, run, kind, &body, cx),
         Message::Abandoned { worker, runs } => owner.abandoned(worker, &runs, cx),
         Message::Returned { worker, run } => owner.returned(worker, run, cx),

@@ -7,7 +7,9 @@
 //! Rules (the numbers are those of the belief mirror):
 //! 1. Interest sets `told` to what waits and is always answered.
 //! 2. A job that becomes runnable raises `told` where it is lower, and says so.
-//! 3. Falls are not announced; they ride on the answers to claims.
+//! 3. Falls are not announced; they ride on the answers to claims. What has
+//!    fallen without a home's knowing is not announced to it when it rises again
+//!    either: the fewer beliefs an answer corrects, the fewer there are to tell.
 //! 8. `Ready` is sent before the `Created` of the job that it is about.
 //!
 //! Wakes: a job that becomes runnable asks one home to wake a sleeper (or as
@@ -17,10 +19,11 @@
 use super::context::Context;
 use super::ids::{ConnId, Now, ShardId};
 use super::message::{
-    Assignment, Best, Bests, Claimed, HomeFunction, JobStatus, Message, OwnerFunction, Refusal, Reply, Run,
-    Submit, Waiter, WorkKind,
+    Assignment, Best, Bests, Claimed, HomeFunction, JobStatus, Message, Others, OwnerFunction, Refusal,
+    Reply, Run, Submit, Waiter, WorkKind,
 };
 use super::outbox::{Event, Outbox};
+use super::runnable::{Heard, Runnable};
 use super::settings::{Retries, Wakeup};
 use crate::queue::body::Body;
 use crate::queue::job::{Party, Priority, Standing, State, Waiting};
@@ -39,6 +42,19 @@ struct HomeInterest {
     told: Best,
     /// The home had no sleeper when it was last asked to wake one.
     sleepless: bool,
+    /// The function is on the home's list of what it has heard.
+    heard: bool,
+}
+
+impl HomeInterest {
+    /// The home is being told that `best` waits in `function`.
+    fn tell(&mut self, function: u32, best: Best, heard: &mut Heard) {
+        self.told = best;
+        if best.is_some() && !self.heard {
+            self.heard = true;
+            heard.of(self.home).push_back(function);
+        }
+    }
 }
 
 /// The homes that have workers of one function.
@@ -73,6 +89,8 @@ pub(super) struct Owner {
     pub(super) queue: Queue,
     /// By index of the function.
     interest: Vec<Interest>,
+    runnable: Runnable,
+    heard: Heard,
     /// The last number given to a job, divided by the number of shards.
     last_number: u64,
 }
@@ -154,8 +172,17 @@ impl Owner {
         }
         let before = interest.of(home).map_or(0, |entry| entry.workers);
         match interest.of(home) {
-            Some(entry) => (entry.workers, entry.key, entry.told) = (workers, key, best),
-            None => interest.homes.push(HomeInterest { home, key, workers, told: best, sleepless: false }),
+            Some(entry) => {
+                (entry.workers, entry.key) = (workers, key);
+                entry.tell(function, best, &mut self.heard);
+            }
+            None => {
+                let mut entry =
+                    HomeInterest { home, key, workers, told: None, sleepless: false, heard: false };
+                entry.tell(function, best, &mut self.heard);
+                interest.homes.push(entry);
+                self.heard.tidy(home, self.interest.len());
+            }
         }
         // A worker that came asleep has seen no wake for what waits already.
         let wake = match cx.settings.wakeup {
@@ -171,25 +198,28 @@ impl Owner {
         worker: ConnId,
         functions: &[Claimed],
         floor: Priority,
+        others: Others,
         cx: &mut Context<'_, O>,
     ) {
         let home = worker.shard();
-        let taken = self.take(worker, functions, floor, cx);
+        let taken = self.take(worker, functions, floor, others, cx);
         let mut bests = Bests::new();
         for claimed in functions {
-            let function = claimed.function.0;
-            let best = self.queue.functions[function].best();
-            let entry =
-                self.interest[function as usize].of(home).expect("a claim is for interesting functions");
-            entry.told = best;
-            bests.push((entry.key, best));
+            bests.push(self.correct(home, claimed.function.0));
         }
         let Some(at) = taken else {
             cx.counts.missed += 1;
+            if others == Others::AnyOrNews {
+                self.correct_what_was_heard(home, &mut bests);
+            }
             return cx.send(home, Message::Missed { worker, bests });
         };
+        let function = self.queue.job(at).function;
+        if !functions.iter().any(|claimed| claimed.function.0 == function) {
+            bests.push(self.correct(home, function));
+        }
+        let key = self.interest[function as usize].of(home).expect("claimed from it just above").key;
         let job = self.queue.job(at);
-        let key = self.interest[job.function as usize].of(home).expect("claimed from it just above").key;
         let job = Assignment {
             run: Run { number: job.number, losses: job.losses },
             function: key,
@@ -206,6 +236,7 @@ impl Owner {
         worker: ConnId,
         functions: &[Claimed],
         floor: Priority,
+        others: Others,
         cx: &Context<'_, O>,
     ) -> Option<u32> {
         for priority in Priority::FROM_HIGH.into_iter().take_while(|&priority| priority >= floor) {
@@ -219,8 +250,48 @@ impl Owner {
                     return taken;
                 }
             }
+            if others != Others::No
+                && let Some(function) = self.another(worker.shard(), priority)
+            {
+                return self.queue.take(function, priority, party(worker), u64::MAX);
+            }
         }
         None
+    }
+
+    /// A function that a home has workers of, with a job of this priority.
+    fn another(&mut self, home: ShardId, priority: Priority) -> Option<u32> {
+        let Self { queue, interest, runnable, .. } = self;
+        let has = |function: u32| queue.functions[function].has(priority);
+        let wanted = |function: u32| interest[function as usize].homes.iter().any(|entry| entry.home == home);
+        runnable.next(priority, has, wanted)
+    }
+
+    /// What a home is to believe of a function from now on.
+    fn correct(&mut self, home: ShardId, function: u32) -> (HomeFunction, Best) {
+        let best = self.queue.functions[function].best();
+        let entry = self.interest[function as usize].of(home).expect("a claim is for interesting functions");
+        entry.tell(function, best, &mut self.heard);
+        (entry.key, best)
+    }
+
+    /// Nothing is left here of all that a home believes: it need not find that
+    /// out function by function.
+    fn correct_what_was_heard(&mut self, home: ShardId, bests: &mut Bests) {
+        for _ in 0..self.heard.of(home).len().min(CORRECTED_MAX) {
+            let Some(function) = self.heard.of(home).pop_front() else { break };
+            let Some(entry) = self.interest.get_mut(function as usize).and_then(|interest| interest.of(home))
+            else {
+                continue;
+            };
+            let before = entry.told;
+            let best = self.queue.functions[function].best();
+            entry.heard = false;
+            entry.tell(function, best, &mut self.heard);
+            if best != before {
+                bests.push((entry.key, best));
+            }
+        }
     }
 
     pub(super) fn work<O: Outbox>(
@@ -387,6 +458,7 @@ impl Owner {
             }
         }
         self.queue.functions.remove(function);
+        self.runnable.forget(function);
         Ok(())
     }
 
@@ -399,6 +471,9 @@ impl Owner {
     /// have sleepers woken.
     fn announce<O: Outbox>(&mut self, function: u32, jobs: u32, cx: &mut Context<'_, O>) {
         let best = self.queue.functions[function].best();
+        if cx.settings.shards > 1 {
+            self.runnable.note(function, &self.queue.functions[function]);
+        }
         let wake = wakes(cx.settings.wakeup, jobs);
         let interest = &mut self.interest[function as usize];
         let chosen = if wake == WAKE_ALL { None } else { interest.next_with_sleepers() };
@@ -410,7 +485,7 @@ impl Owner {
                 _ => 0,
             };
             if wake > 0 || best > entry.told {
-                entry.told = best;
+                entry.tell(function, best, &mut self.heard);
                 cx.send(
                     entry.home,
                     Message::Ready { key: entry.key, function: OwnerFunction(function), best, wake },
@@ -428,7 +503,7 @@ impl Owner {
     fn tell_ready<O: Outbox>(&mut self, function: u32, home: ShardId, wake: u32, cx: &mut Context<'_, O>) {
         let best = self.queue.functions[function].best();
         let Some(entry) = self.interest[function as usize].of(home) else { return };
-        entry.told = best;
+        entry.tell(function, best, &mut self.heard);
         cx.send(home, Message::Ready { key: entry.key, function: OwnerFunction(function), best, wake });
     }
 
@@ -508,6 +583,9 @@ pub(super) enum DropRefusal {
     NotFound,
     InUse,
 }
+
+/// Beliefs that are corrected by one answer at most.
+const CORRECTED_MAX: usize = 256;
 
 /// How long an epoch job may be missed after the clock was set forward.
 const EPOCH_LOOK_US: u64 = 1_000_000;

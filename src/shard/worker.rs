@@ -43,6 +43,8 @@ pub(super) struct Grab {
     pub(super) sequence: u32,
     /// The worker was woken for this function.
     pub(super) woken_for: Option<HomeFunction>,
+    /// Owners that had nothing for it.
+    pub(super) misses: u8,
 }
 
 /// A job that a worker has.
@@ -68,6 +70,8 @@ impl Held {
 pub(super) struct Worker {
     pub(super) functions: Registrations,
     pub(super) outlook: Outlook,
+    /// A function has had a time limit.
+    pub(super) timed: bool,
     pub(super) sleep: Sleep,
     pub(super) grab: Option<Grab>,
     /// By number.
