@@ -9,7 +9,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use support::loadgen::loadgen;
-use support::process::Finished;
+use support::process::{Finished, TempDir};
 use support::{Peers, Process, wait_until};
 
 /// Jobs of a run: enough to be measured, too few to be waited for.
@@ -94,6 +94,86 @@ fn servers_are_compared_run_by_run() {
     let started = |server: &Value, run: usize| server["reports"][run]["started_unix_ms"].as_u64().unwrap();
     let last_first = servers.iter().map(|server| started(server, 0)).max().unwrap();
     assert!(servers.iter().all(|server| started(server, 1) >= last_first));
+}
+
+/// Asserts that every element of a page is closed where it should be, and gives their names.
+fn elements(page: &str) -> Vec<String> {
+    let (mut found, mut open) = (Vec::new(), Vec::new());
+    for tag in page.strip_prefix("<!DOCTYPE html>").unwrap().split('<').skip(1) {
+        let (tag, _) = tag.split_once('>').unwrap();
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop().as_deref(), Some(name), "closed where another is open");
+            continue;
+        }
+        let name = tag.split([' ', '/']).next().unwrap().to_owned();
+        found.push(name.clone());
+        if !tag.ends_with('/') {
+            open.push(name);
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+    found
+}
+
+#[test]
+fn a_page_shows_the_servers_side_by_side() {
+    let directory = TempDir::new();
+    let path = directory.path().join("page.html");
+    let page = path.to_str().unwrap();
+    let options = [
+        "--repeats=2",
+        "--base=relay",
+        "--html",
+        page,
+        "--server",
+        &ours(),
+        "--server=many=relay --eager",
+        "--run=many=fg --count=3000 --warmup=0 --grabs=8",
+        "--server=relay=relay",
+        "--require=many.p50 < 0",
+    ];
+    compare(&options, &SHORT, 1);
+    let page = std::fs::read_to_string(&path).unwrap();
+    let elements = elements(&page);
+    let count = |name: &str| elements.iter().filter(|element| *element == name).count();
+    assert_eq!((count("script"), count("link"), count("img")), (0, 0, 0));
+    // Rate and cost side by side, percentiles, the course of the rate and of three percentiles.
+    assert!(count("figure") >= 7, "{}", count("figure"));
+    for text in [
+        "fg: ours, many and relay",
+        "2 repeats",
+        "× to relay",
+        "class=\"ratio\">×",
+        "<b>Not met</b>many.p50 &lt; 0",
+        "relay --eager</code>",
+        "--grabs=8</code>",
+        "Latency by percentile",
+        "Throughput over time",
+        "most server memory",
+        "Every job accounted for",
+    ] {
+        assert!(page.contains(text), "no {text} in {page}");
+    }
+    assert!(!page.contains("NaN") && !page.contains("http"));
+}
+
+#[test]
+fn servers_with_nothing_in_common_have_no_page_but_their_figures() {
+    let directory = TempDir::new();
+    let path = directory.path().join("page.html");
+    let options = ["--repeats=1", "--html", path.to_str().unwrap(), "--server=a=relay", "--server=b=relay"];
+    let options = [&options[..], &["--run=b=echo --count=100 --warmup=0"]].concat();
+    let finished = compare(&options, &SHORT, 2);
+    assert!(finished.stderr.contains("no phase in common") && !path.exists(), "{}", finished.stderr);
+    assert!(
+        finished.text().contains("foreground") && finished.text().contains("echo"),
+        "{}",
+        finished.text()
+    );
+    let nowhere = directory.path().join("missing/page.html");
+    let options = ["--repeats=1", "--html", nowhere.to_str().unwrap(), "--server=a=relay"];
+    let finished = compare(&options, &SHORT, 2);
+    assert!(finished.stderr.contains("cannot write") && finished.text().is_empty(), "{}", finished.stderr);
 }
 
 #[test]

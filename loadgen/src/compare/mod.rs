@@ -8,11 +8,13 @@ mod child;
 mod gate;
 mod line;
 mod measure;
+mod page;
 mod server;
 mod strace;
 mod table;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::Command;
 
 use clap::Args;
@@ -24,6 +26,7 @@ use self::line::{Line, labelled, line, words};
 use self::measure::{Numbers, Summary, WHOLE, numbers};
 use self::strace::Strace;
 use crate::abort::Abort;
+use crate::options::Output;
 use crate::options::values::positive;
 use crate::report::Report;
 
@@ -73,6 +76,9 @@ pub(crate) struct Compare {
     /// Print the comparison as JSON, with the report of every run
     #[arg(long, help_heading = "Result")]
     json: bool,
+    /// Write one self-contained HTML page with the servers side by side, for the screen and for paper
+    #[arg(long, value_name = "FILE", help_heading = "Result")]
+    html: Option<PathBuf>,
     /// The scenario and its options, without --server and --json
     #[arg(last = true, required = true, value_name = "SCENARIO")]
     scenario: Vec<String>,
@@ -107,6 +113,8 @@ struct Server {
 /// When a server or a run fails.
 pub(crate) fn run(options: &Compare) -> Result<bool, Abort> {
     options.check()?;
+    let output = Output { html: options.html.clone(), ..Output::default() };
+    output.check()?;
     let interrupt = Interrupt::watch()?;
     let compared = Comparison { options, interrupt }.run()?;
     let mut out = std::io::stdout().lock();
@@ -117,6 +125,9 @@ pub(crate) fn run(options: &Compare) -> Result<bool, Abort> {
         compared.print(&mut out)?;
     }
     out.flush()?;
+    if let Some(path) = &options.html {
+        page::write(&compared, options, path)?;
+    }
     Ok(compared.verdicts.iter().all(|verdict| verdict.met))
 }
 

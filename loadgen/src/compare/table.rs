@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use super::gate::Verdict;
 use super::measure::{Spread, WHOLE};
 use super::{Compared, Server};
 
@@ -45,8 +46,7 @@ impl Compared {
         }
         for verdict in &self.verdicts {
             let word = if verdict.met { "met" } else { "NOT MET" };
-            let sides = format!("{} against {}", number(verdict.left), number(verdict.right));
-            writeln!(out, "{word}: {}  ({sides})", verdict.requirement)?;
+            writeln!(out, "{word}: {}", verdict.with_sides())?;
         }
         Ok(())
     }
@@ -84,6 +84,13 @@ impl Compared {
             }
         }
         print_rows(out, &rows)
+    }
+}
+
+impl Verdict {
+    /// The requirement, and the figures that decided it.
+    pub(super) fn with_sides(&self) -> String {
+        format!("{}  ({} against {})", self.requirement, number(self.left), number(self.right))
     }
 }
 

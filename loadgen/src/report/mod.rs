@@ -9,10 +9,10 @@ mod example;
 mod hdr;
 pub(crate) mod html;
 mod latency;
-mod output;
+pub(crate) mod output;
 pub(crate) mod stored;
 mod text;
-mod units;
+pub(crate) mod units;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

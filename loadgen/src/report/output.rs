@@ -35,7 +35,7 @@ impl Output {
             file(path, |out| report.write_json(out))?;
         }
         if let Some(path) = &self.html {
-            let page = html::page(sides)?;
+            let page = html::page(&html::Shown { sides, ..html::Shown::default() })?;
             file(path, |out| Ok(out.write_all(page.as_bytes())?))?;
         }
         if let Some(path) = &self.csv {
@@ -114,7 +114,11 @@ fn beside(path: &Path, name: &str) -> PathBuf {
     path.with_file_name(file)
 }
 
-fn file(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> Result<(), Abort>) -> Result<(), Abort> {
+/// Writes a file, and names it when that fails.
+pub(crate) fn file(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> Result<(), Abort>,
+) -> Result<(), Abort> {
     let wrong = |error: Abort| Abort(format!("cannot write {}: {}", path.display(), error.0));
     let mut out = BufWriter::new(File::create(path).map_err(|error| wrong(error.into()))?);
     write(&mut out).map_err(wrong)?;

@@ -9,7 +9,8 @@ pub(super) fn number(value: f64) -> String {
         size if size >= 9.995 => format!("{value:.1}"),
         0.0 => "0".to_owned(),
         size if size >= 0.9995 => format!("{value:.2}"),
-        _ => format!("{value:.3}"),
+        size if size >= 0.009_995 => format!("{value:.3}"),
+        _ => format!("{value:.5}"),
     }
 }
 
@@ -30,7 +31,7 @@ fn grouped(value: f64) -> String {
 /// A count: all digits up to a million, then millions.
 #[allow(clippy::cast_precision_loss, reason = "figures for people")]
 pub(super) fn count(value: u64) -> String {
-    rate(value as f64)
+    if value < 1000 { value.to_string() } else { rate(value as f64) }
 }
 
 /// As [`count`], of what need not be whole.
@@ -81,7 +82,7 @@ pub(super) fn moment(unix_ms: u64) -> String {
 }
 
 /// A command as a shell takes it.
-pub(super) fn command(words: &[String]) -> String {
+pub(crate) fn command(words: &[String]) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_=./:,@%+".contains(letter);
     let quoted = words.iter().map(|word| {
         if !word.is_empty() && word.chars().all(plain) {
@@ -113,6 +114,8 @@ mod tests {
         assert_eq!((bytes(0), bytes(12_300_000)), ("0 B".to_owned(), "12.3 MB".to_owned()));
         assert_eq!((count(999_999), count(1_250_000)), ("999,999".to_owned(), "1.25 M".to_owned()));
         assert_eq!((number(-1234.4), number(0.0)), ("-1,234".to_owned(), "0".to_owned()));
+        assert_eq!((number(0.0123), number(0.000_12)), ("0.012".to_owned(), "0.00012".to_owned()));
+        assert_eq!((count(40), count(0)), ("40".to_owned(), "0".to_owned()));
         assert_eq!(moment(1_700_000_000_500), "2023-11-14 22:13:20 UTC");
     }
 

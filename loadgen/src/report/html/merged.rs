@@ -24,6 +24,20 @@ impl Spread {
         let median = f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2]);
         Some(Self { median, least, most, repeats: values.len() })
     }
+
+    /// Least and most, when they differ: `2.22–2.55 ms`.
+    pub(super) fn between(&self, show: fn(f64) -> String) -> Option<String> {
+        let (least, most) = (show(self.least), show(self.most));
+        let unit = |text: &str| text.split_once(' ').map(|(_, unit)| unit.to_owned());
+        if least == most {
+            None
+        } else if unit(&least) == unit(&most) {
+            let (digits, _) = least.split_once(' ').unwrap_or((&least, ""));
+            Some(format!("{digits}–{most}"))
+        } else {
+            Some(format!("{least} – {most}"))
+        }
+    }
 }
 
 /// A server, with the phases it went through.
@@ -115,6 +129,12 @@ fn add(all: &mut Option<Histogram<u64>>, more: Histogram<u64>) -> Result<(), Abo
 }
 
 fn course(parts: &[&Phase]) -> Result<Vec<Moment>, Abort> {
+    // Where something else was counted than the jobs, the course would be of that.
+    let counts_jobs =
+        |part: &&Phase| part.intervals.iter().map(|interval| interval.jobs).sum::<u64>() == part.jobs;
+    if !parts.iter().all(counts_jobs) {
+        return Ok(Vec::new());
+    }
     // Repeats need not be of one length; what only some have is left out.
     let length = parts.iter().map(|part| part.intervals.len()).min().unwrap_or(0);
     let moment = |index: usize| {
@@ -146,10 +166,29 @@ mod tests {
     }
 
     #[test]
+    fn a_spread_says_its_unit_once() {
+        let between = |least, most| {
+            let spread = Spread { median: least, least, most, repeats: 2 };
+            spread.between(crate::report::units::micros)
+        };
+        assert_eq!(between(2220.0, 2550.0).unwrap(), "2.22–2.55 ms");
+        assert_eq!(between(900.0, 1100.0).unwrap(), "900 us – 1.10 ms");
+        assert_eq!(between(900.0, 900.0), None);
+    }
+
+    #[test]
+    fn a_course_of_something_else_than_the_jobs_is_not_shown() {
+        let mut reports = vec![example::open_loop("a")];
+        reports[0].phases[0].jobs = 5;
+        assert!(Side::new("server", &reports).unwrap().phases[0].course.is_empty());
+    }
+
+    #[test]
     fn repeats_are_one_phase_with_all_latencies() {
         let mut reports = vec![example::open_loop("a"), example::open_loop("a")];
         reports[1].phases[0].jobs_per_second = 500.0;
-        reports[1].phases[0].intervals.pop();
+        let nothing = reports[1].phases[0].intervals.pop().unwrap();
+        assert_eq!(nothing.jobs, 0);
         let side = Side::new("server", &reports).unwrap();
         assert_eq!(side.phases.len(), 1);
         let phase = side.phase("a").unwrap();

@@ -2,43 +2,68 @@
 //! no fonts. It is made to be read on a screen, light or dark, and on A4.
 
 mod figures;
+mod head;
 mod markup;
 mod merged;
 mod plot;
 mod tables;
 
 use self::markup::Text;
-use self::merged::{Merged, Side};
-use self::plot::{colour, put};
-use super::units::{bytes, command, micros, moment, number, rate};
-use super::{Phase, Report};
+use self::merged::Side;
+use self::plot::put;
+use super::Report;
 use crate::abort::Abort;
 
 const STYLE: &str = include_str!("style.css");
 
-/// The page of one or several servers, each by its name with one report a
-/// repeat. Repeats are put together: figures are medians, shown with their
-/// spread, and latencies are those of all repeats.
+/// What a page shows.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Shown<'a> {
+    /// One or several servers, each by its name with one report a repeat. Repeats
+    /// are put together: figures are medians, shown with their spread, and latencies
+    /// are those of all repeats.
+    pub(crate) sides: &'a [(String, Vec<Report>)],
+    /// The server that ratios are to; the first when it is not said.
+    pub(crate) base: Option<&'a str>,
+    /// The command that ran all of it, where it is one.
+    pub(crate) command: Option<&'a [String]>,
+    /// What each server was started with, and what was run against it.
+    pub(crate) lines: &'a [Started],
+    /// Requirements, and whether they are met.
+    pub(crate) verdicts: &'a [(bool, String)],
+}
+
+/// How a server came to be measured.
+pub(crate) struct Started {
+    pub(crate) label: String,
+    pub(crate) server: String,
+    pub(crate) scenario: String,
+}
+
+/// The page.
 ///
 /// # Errors
-/// When there is nothing to show, the reports are not of one scenario, or a
+/// When there is nothing to show, the reports have nothing in common, or a
 /// histogram cannot be read.
-pub(crate) fn page(sides: &[(String, Vec<Report>)]) -> Result<String, Abort> {
-    let first = sides.iter().find_map(|(_, reports)| reports.first());
+pub(crate) fn page(shown: &Shown<'_>) -> Result<String, Abort> {
+    let first = shown.sides.iter().find_map(|(_, reports)| reports.first());
     let first = first.ok_or_else(|| Abort("there is no report to make a page of".to_owned()))?;
-    for (label, report) in sides.iter().flat_map(|(label, all)| all.iter().map(move |report| (label, report)))
-    {
-        if report.scenario != first.scenario {
+    let has_phase = |name: &str| first.phases.iter().any(|phase| phase.name == name);
+    for (label, reports) in shown.sides {
+        let other = |report: &&Report| {
+            report.scenario != first.scenario && !report.phases.iter().any(|phase| has_phase(&phase.name))
+        };
+        if let Some(other) = reports.iter().find(other) {
             return Err(Abort(format!(
-                "{label} is of the scenario {}, the first report of {}; a page holds one scenario",
-                report.scenario, first.scenario
+                "{label} is of the scenario {}, the first report of {}; they have no phase in common to be shown side by side",
+                other.scenario, first.scenario
             )));
         }
     }
-    let with_reports = sides.iter().filter(|(_, reports)| !reports.is_empty());
+    let with_reports = shown.sides.iter().filter(|(_, reports)| !reports.is_empty());
     let sides: Vec<Side<'_>> =
         with_reports.map(|(label, reports)| Side::new(label, reports)).collect::<Result<_, _>>()?;
-    Ok(Page { first, names: phase_names(&sides), sides }.write())
+    Ok(Page { shown: *shown, first, names: phase_names(&sides), sides }.write())
 }
 
 /// All phases, in the order in which the servers went through them.
@@ -53,12 +78,13 @@ fn phase_names<'a>(sides: &[Side<'a>]) -> Vec<&'a str> {
 }
 
 struct Page<'a> {
+    shown: Shown<'a>,
     first: &'a Report,
     names: Vec<&'a str>,
     sides: Vec<Side<'a>>,
 }
 
-impl Page<'_> {
+impl<'a> Page<'a> {
     fn write(&self) -> String {
         let mut out = String::with_capacity(64 << 10);
         let title = self.title();
@@ -72,12 +98,14 @@ impl Page<'_> {
         self.write_header(&mut out, &title);
         self.write_verdict(&mut out);
         self.write_tiles(&mut out);
+        self.write_comparison(&mut out);
         self.write_overview(&mut out);
         for name in &self.names {
             self.write_phase(&mut out, name);
         }
         self.write_tables(&mut out);
-        self.write_footer(&mut out);
+        self.write_command(&mut out);
+        write_footer(&mut out);
         out.push_str("</body>\n</html>\n");
         out
     }
@@ -86,163 +114,21 @@ impl Page<'_> {
         self.sides.len() == 1
     }
 
-    fn title(&self) -> String {
-        let labels: Vec<_> = self.sides.iter().map(|side| side.label).collect();
-        match labels.as_slice() {
-            [one] => format!("{} against {one}", self.first.scenario),
-            [all @ .., last] => format!("{}: {} and {last}", self.first.scenario, all.join(", ")),
-            [] => self.first.scenario.clone(),
-        }
-    }
-
-    fn write_header(&self, out: &mut String, title: &str) {
-        let repeats = self.sides.iter().map(|side| side.reports.len()).max().unwrap_or(1);
-        put(
-            out,
-            format_args!(
-                "<header>\n<h1>{}</h1>\n<p class=\"soft\">{}",
-                Text(title),
-                moment(self.first.started_unix_ms)
-            ),
-        );
-        if repeats > 1 {
-            put(out, format_args!(" · {repeats} repeats; figures are medians, with least and most"));
-        }
-        out.push_str("</p>\n");
-        for side in &self.sides {
-            let Some(report) = side.reports.first().filter(|report| !report.command.is_empty()) else {
-                continue;
-            };
-            let who = if self.is_alone() { String::new() } else { format!("{}: ", side.label) };
-            put(
-                out,
-                format_args!(
-                    "<code class=\"command\">{}{}</code>\n",
-                    Text(who),
-                    Text(command(&report.command))
-                ),
-            );
-        }
-        out.push_str("</header>\n");
-    }
-
-    /// Faults and warnings; what several repeats have in common is said once.
-    fn write_verdict(&self, out: &mut String) {
-        let mut notes: Vec<(&str, &str, String, usize)> = Vec::new();
-        let mut note = |class, head, text: String| match notes.iter_mut().find(|note| note.2 == text) {
-            Some(found) => found.3 += 1,
-            None => notes.push((class, head, text, 1)),
-        };
-        for side in &self.sides {
-            let who = if self.is_alone() { String::new() } else { format!("{}: ", side.label) };
-            for report in side.reports {
-                if let Some(aborted) = &report.aborted {
-                    note("bad", "Aborted", format!("{who}{aborted}"));
-                }
-                for (name, count) in report.faults.list().into_iter().filter(|fault| fault.1 > 0) {
-                    note("bad", "Fault", format!("{who}{count} {name}"));
-                }
-                for warning in &report.warnings {
-                    note("warn", "Warning", format!("{who}{warning}"));
-                }
-            }
-        }
-        let passed = self.sides.iter().flat_map(|side| side.reports).all(Report::passed);
-        if passed {
-            out.push_str("<p class=\"note good\"><b>Passed</b>Every job accounted for: none lost, duplicated or damaged.</p>\n");
-        } else {
-            out.push_str("<p class=\"note bad\"><b>Failed</b>Not every job was accounted for, or the run ended before its time.</p>\n");
-        }
-        for (class, head, text, times) in notes {
-            let times = if times > 1 { format!(" ({times} times)") } else { String::new() };
-            put(out, format_args!("<p class=\"note {class}\"><b>{head}</b>{}{times}</p>\n", Text(text)));
-        }
-    }
-
-    /// The figures that matter most: those of the last phase of every server.
-    fn write_tiles(&self, out: &mut String) {
-        let Some(name) = self.names.last() else { return };
-        out.push_str("<section>\n");
-        for (index, side) in self.sides.iter().enumerate() {
-            let Some(phase) = side.phase(name) else { continue };
-            if !self.is_alone() || self.names.len() > 1 {
-                let of = if self.names.len() > 1 {
-                    format!("{}, {name}", side.label)
-                } else {
-                    side.label.to_owned()
-                };
-                put(
-                    out,
-                    format_args!(
-                        "<p class=\"side\"><span class=\"swatch\" style=\"{}\"></span>{}</p>\n",
-                        colour(index),
-                        Text(of)
-                    ),
-                );
-            }
-            out.push_str("<div class=\"tiles\">\n");
-            let base = self.sides.first().filter(|_| index > 0).and_then(|base| base.phase(name));
-            write_side_tiles(out, phase, base);
-            out.push_str("</div>\n");
-        }
-        out.push_str("</section>\n");
-    }
-
-    fn write_footer(&self, out: &mut String) {
-        let version = env!("CARGO_PKG_VERSION");
-        put(
-            out,
-            format_args!(
-                "<footer><p>gearshard-loadgen {version}. Latency is from the submit to the answer, or as the scenario says; in an open loop it is counted from the moment at which the job was to be sent, so that a server that falls behind cannot hide it, and “uncorrected” is counted from the moment at which it was. p99: 99 of 100 jobs took no longer. CPU is processor time, user and system.</p></footer>\n"
-            ),
-        );
+    /// The server that ratios are to.
+    fn base(&self) -> &Side<'a> {
+        let named = self.shown.base.and_then(|base| self.sides.iter().find(|side| side.label == base));
+        named.unwrap_or(&self.sides[0])
     }
 }
 
-/// Name, what it shows of a phase and how, and the unit if that does not tell it.
-type Tile = (&'static str, fn(&Phase) -> Option<f64>, fn(f64) -> String, &'static str);
-
-fn write_side_tiles(out: &mut String, phase: &Merged<'_>, base: Option<&Merged<'_>>) {
-    let tiles: [Tile; 6] = [
-        ("Throughput", |part| Some(part.jobs_per_second), rate, "jobs/s"),
-        ("Median latency", |part| Some(part.latency.as_ref()?.p50_us), micros, ""),
-        ("p99 latency", |part| Some(part.latency.as_ref()?.p99_us), micros, ""),
-        ("Longest", |part| Some(part.latency.as_ref()?.max_us), micros, ""),
-        ("Server CPU a job", |part| Some(part.server.as_ref()?.cpu_us_per_job), micros, ""),
-        (
-            "Server memory",
-            |part| Some(part.server.as_ref()?.rss_after_bytes as f64),
-            |size| bytes(size as u64),
-            "",
+fn write_footer(out: &mut String) {
+    let version = env!("CARGO_PKG_VERSION");
+    put(
+        out,
+        format_args!(
+            "<footer><p>gearshard-loadgen {version}. Latency is from the submit to the answer, or as the scenario says; in an open loop it is counted from the moment at which the job was to be sent, so that a server that falls behind cannot hide it, and “uncorrected” is counted from the moment at which it was. p99: 99 of 100 jobs took no longer. CPU is processor time, user and system.</p></footer>\n"
         ),
-    ];
-    for (name, pick, show, unit) in tiles {
-        let Some(spread) = phase.spread(pick) else { continue };
-        let shown = show(spread.median);
-        let (value, own_unit) = shown.split_once(' ').unwrap_or((&shown, ""));
-        put(
-            out,
-            format_args!(
-                "<div class=\"tile\"><div class=\"name\">{name}</div><div class=\"value\">{value} <small>{own_unit} {unit}</small></div><div class=\"more\">"
-            ),
-        );
-        let mut more = Vec::new();
-        if spread.repeats > 1 {
-            more.push(format!("{} to {}", show(spread.least), show(spread.most)));
-        }
-        let base = base
-            .and_then(|base| base.spread(pick))
-            .filter(|base| base.median > 0.0 && name != "Generator busy");
-        if let Some(base) = base {
-            more.push(format!("{} x the first", number(spread.median / base.median)));
-        }
-        if name == "Throughput"
-            && let Some(offered) = phase.spread(|part| part.offered_per_second)
-        {
-            more.push(format!("{} offered", rate(offered.median)));
-        }
-        put(out, format_args!("{}</div></div>\n", more.join("<br/>")));
-    }
+    );
 }
 
 #[cfg(test)]
@@ -283,6 +169,10 @@ mod tests {
             report
         };
         vec![("ours".to_owned(), vec![repeat("a"), repeat("a")]), ("theirs".to_owned(), vec![repeat("a")])]
+    }
+
+    fn page(sides: &[(String, Vec<Report>)]) -> Result<String, Abort> {
+        super::page(&Shown { sides, ..Shown::default() })
     }
 
     #[test]
@@ -334,10 +224,38 @@ mod tests {
     }
 
     #[test]
+    fn ratios_are_to_the_base_and_requirements_are_judged() {
+        let mut sides = sides();
+        sides[0].1.iter_mut().for_each(|report| report.phases[0].jobs_per_second *= 3.0);
+        let lines = [Started {
+            label: "theirs".to_owned(),
+            server: "server -p <1>".to_owned(),
+            scenario: "fg".to_owned(),
+        }];
+        let verdicts = [(true, "theirs.p50 < 9".to_owned()), (false, "ours.p50 < 1".to_owned())];
+        let command = ["gearshard-loadgen".to_owned(), "compare".to_owned()];
+        let shown = Shown {
+            sides: &sides,
+            base: Some("theirs"),
+            command: Some(&command),
+            lines: &lines,
+            verdicts: &verdicts,
+        };
+        let page = super::page(&shown).unwrap();
+        elements(&page);
+        assert!(page.contains("×3.00") && page.contains("server -p &lt;1&gt;"), "{page}");
+        assert!(page.contains("<b>Met</b>theirs.p50") && page.contains("<b>Not met</b>ours.p50"));
+        assert!(page.contains(">gearshard-loadgen compare</code>"));
+        assert_eq!(page.matches("class=\"command\"").count(), 1);
+    }
+
+    #[test]
     fn what_cannot_be_one_page_is_refused() {
         assert!(page(&[]).unwrap_err().0.contains("no report"));
         let mut sides = sides();
         sides[1].1[0].scenario = "bg".to_owned();
+        assert!(page(&sides).is_ok(), "they have a phase in common");
+        sides[1].1[0].phases[0].name = "b".to_owned();
         assert!(page(&sides).unwrap_err().0.contains("theirs is of the scenario bg"));
     }
 }

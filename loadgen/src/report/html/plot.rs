@@ -66,7 +66,7 @@ impl Axis {
     /// Nines: 0 is none, 1 is 90 %, 2 is 99 % and so on to `nines`.
     pub(super) fn nines(nines: f64) -> Self {
         let to = nines.max(1.0);
-        let mut ticks = vec![(0.0, "0 %".to_owned()), (0.5_f64.recip().log10(), "50 %".to_owned())];
+        let mut ticks = vec![(0.0, String::new()), (0.5_f64.recip().log10(), "50 %".to_owned())];
         for (nines, label) in (1..).zip(["90 %", "99 %", "99.9 %", "99.99 %", "99.999 %", "99.9999 %"]) {
             if f64::from(nines) <= to {
                 ticks.push((f64::from(nines), label.to_owned()));
@@ -90,7 +90,7 @@ impl Axis {
 pub(super) struct Line {
     pub(super) points: Vec<(f64, f64)>,
     pub(super) colour: usize,
-    /// Of the style: dash, dot, thin.
+    /// Of the style: dash, long, dot.
     pub(super) class: &'static str,
     /// Its entry in the legend, if it has one.
     pub(super) name: Option<String>,
@@ -98,10 +98,22 @@ pub(super) struct Line {
     pub(super) band: Vec<(f64, f64)>,
 }
 
+impl Line {
+    /// In the colour with this number; later ones are broken, since colours alone do not tell many apart.
+    pub(super) fn new(colour: usize, name: String, points: Vec<(f64, f64)>) -> Self {
+        let class = match colour {
+            0..5 => "",
+            5..10 => "long",
+            _ => "dot",
+        };
+        Self { points, colour, class, name: Some(name), band: Vec::new() }
+    }
+}
+
 /// A plot of curves.
-pub(super) struct Plot<'a> {
-    pub(super) title: &'a str,
-    pub(super) note: &'a str,
+pub(super) struct Plot {
+    pub(super) title: String,
+    pub(super) note: &'static str,
     pub(super) x: Axis,
     pub(super) y: Axis,
     pub(super) lines: Vec<Line>,
@@ -123,16 +135,16 @@ const RIGHT: f64 = 16.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 26.0;
 
-impl Plot<'_> {
+impl Plot {
     pub(super) fn write(&self, out: &mut String) {
         let (width, height, class) = match self.size {
             Size::Third => (300.0, 220.0, ""),
             Size::Half => (440.0, 262.0, ""),
-            Size::Whole => (900.0, 300.0, "wide"),
+            Size::Whole => (900.0, 262.0, "wide"),
         };
-        open_figure(out, self.title, self.note, class);
+        open_figure(out, &self.title, self.note, class);
         self.write_legend(out);
-        open_svg(out, self.title, width, height);
+        open_svg(out, &self.title, width, height);
         let x = |value: f64| LEFT + self.x.place(value) * (width - LEFT - RIGHT);
         let y = |value: f64| height - BOTTOM - self.y.place(value) * (height - TOP - BOTTOM);
         for (value, label) in &self.y.ticks {
@@ -177,15 +189,20 @@ impl Plot<'_> {
         let mut free_from = f64::NEG_INFINITY;
         for (value, label) in &self.x.ticks {
             let at = x(*value);
+            let half = label.chars().count() as f64 * 3.1;
+            let middle = at.min(width - half - 1.0);
+            let is_free = middle - half >= free_from;
+            // Lines that nothing is written at say nothing.
+            if !is_free {
+                continue;
+            }
             put(
                 out,
                 format_args!(
                     "<line class=\"grid\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{bottom:.1}\"/>"
                 ),
             );
-            let half = label.chars().count() as f64 * 3.1;
-            let middle = at.min(width - half - 1.0);
-            if middle - half >= free_from {
+            if !label.is_empty() {
                 put(
                     out,
                     format_args!(
@@ -272,13 +289,17 @@ pub(super) struct Bars<'a> {
     pub(super) title: &'a str,
     pub(super) note: &'a str,
     pub(super) groups: Vec<(String, Vec<Bar>)>,
+    /// All of the page's width instead of half of it.
+    pub(super) is_wide: bool,
 }
 
 const BAR: f64 = 17.0;
 const ROW: f64 = 25.0;
-const NAMES: f64 = 118.0;
 const VALUES: f64 = 88.0;
-const BARS_WIDTH: f64 = 440.0;
+/// What a letter may take.
+const LETTER: f64 = 6.4;
+/// Longer names are cut.
+const NAME_LETTERS: usize = 30;
 
 impl Bars<'_> {
     pub(super) fn write(&self, out: &mut String) {
@@ -286,11 +307,14 @@ impl Bars<'_> {
         let most = bars().map(|bar| bar.most.max(bar.value)).fold(0.0, f64::max);
         let titles = self.groups.iter().filter(|(title, _)| !title.is_empty()).count() as f64;
         let height = bars().count() as f64 * ROW + titles * 22.0 + self.groups.len() as f64 * 6.0 + 4.0;
-        open_figure(out, self.title, self.note, "");
-        open_svg(out, self.title, BARS_WIDTH, height);
+        let (width, class) = if self.is_wide { (900.0, "wide") } else { (440.0, "") };
+        let letters = bars().map(|bar| bar.name.chars().count()).max().unwrap_or(0);
+        let names = letters.clamp(8, NAME_LETTERS) as f64 * LETTER + 10.0;
+        open_figure(out, self.title, self.note, class);
+        open_svg(out, self.title, width, height);
         let length = |value: f64| {
             let share = if most > 0.0 { value / most } else { 0.0 };
-            share.clamp(0.0, 1.0) * (BARS_WIDTH - NAMES - VALUES)
+            share.clamp(0.0, 1.0) * (width - names - VALUES)
         };
         let mut y = 2.0;
         for (title, bars) in &self.groups {
@@ -312,18 +336,18 @@ impl Bars<'_> {
                     format_args!(
                         "<text x=\"0\" y=\"{:.1}\">{}</text>",
                         middle + 4.0,
-                        Text(cut(&bar.name, 19))
+                        Text(cut(&bar.name, NAME_LETTERS))
                     ),
                 );
                 put(
                     out,
                     format_args!(
-                        "<rect class=\"bar\" style=\"{style}\" x=\"{NAMES}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{BAR}\" rx=\"2\"/>",
+                        "<rect class=\"bar\" style=\"{style}\" x=\"{names:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{BAR}\" rx=\"2\"/>",
                         middle - BAR / 2.0,
                         length(bar.value).max(1.0)
                     ),
                 );
-                let (least, most) = (NAMES + length(bar.least), NAMES + length(bar.most));
+                let (least, most) = (names + length(bar.least), names + length(bar.most));
                 if most > least {
                     let (top, bottom) = (middle - 4.0, middle + 4.0);
                     put(
@@ -333,7 +357,7 @@ impl Bars<'_> {
                         ),
                     );
                 }
-                let end = NAMES + length(bar.value.max(bar.most)) + 7.0;
+                let end = names + length(bar.value.max(bar.most)) + 7.0;
                 put(
                     out,
                     format_args!(
@@ -396,7 +420,7 @@ mod tests {
         assert_eq!((axis.from, axis.to), (2.0, 5000.0));
         let axis = Axis::log(30.0, 31.0, |value| value.to_string());
         assert_eq!(labels(&axis), ["20", "50", "100", "200"]);
-        assert_eq!(labels(&Axis::nines(3.2)), ["0 %", "50 %", "90 %", "99 %", "99.9 %"]);
+        assert_eq!(labels(&Axis::nines(3.2)), ["50 %", "90 %", "99 %", "99.9 %"]);
     }
 
     #[test]
