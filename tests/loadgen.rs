@@ -171,6 +171,82 @@ fn open_loop_of_other_work() {
 }
 
 #[test]
+fn several_threads_share_the_work() {
+    for scenario in [
+        &["fg", "--count=4000", "--warmup=0.05", "--grabs=4", "--clients=5"][..],
+        &["bg", "--count=4000", "--warmup=100", "--workers=7"],
+        &["flow", "--count=4000", "--warmup=0.05"],
+    ] {
+        let jobs =
+            |run: &Run| run.json["phases"].as_array().unwrap().iter().all(|phase| phase["jobs"] == 4000);
+        everywhere(&[scenario, &["--threads=4"]].concat(), |run| assert!(jobs(run), "{}", run.what));
+    }
+}
+
+/// Starts a load that goes on beside others.
+fn beside(scenario: &[&str], address: SocketAddr) -> Process {
+    let mut command = Command::new(loadgen());
+    command.args(scenario).arg(format!("--server={address}")).arg("--json");
+    Process::start(command, b"")
+}
+
+#[test]
+fn the_sides_run_alone() {
+    let server = Server::gearshard(&["-t", "2"]);
+    let worker = beside(&["fg", "--side=worker", "--count=700", "--workers=3"], server.address());
+    let client = ["fg", "--side=client", "--count=700", "--warmup=0"];
+    Run::of("client", &client, server.address(), &[]).assert_passed();
+    // Two clients at once, for the same workers.
+    let more = worker.finish().success();
+    let more: Value = serde_json::from_slice(&more.stdout).unwrap();
+    assert_eq!(more["phases"][0]["jobs"], 700);
+
+    let workers = beside(&["fg", "--side=worker", "--count=900", "--threads=2"], server.address());
+    let other = beside(&["fg", "--side=client", "--count=400", "--warmup=0"], server.address());
+    let client = ["fg", "--side=client", "--count=500", "--warmup=0"];
+    Run::of("one of two clients", &client, server.address(), &[]).assert_passed();
+    other.finish().success();
+    workers.finish().success();
+
+    let address = server.address();
+    Run::of("enqueue", &["bg", "--side=client", "--count=800"], address, &[]).assert_passed();
+    let drain = Run::of("drain", &["bg", "--side=worker", "--count=800"], address, &[]);
+    drain.assert_passed();
+    assert_eq!(drain.jobs("drain"), 800);
+}
+
+#[test]
+fn a_stored_report_comes_back_and_has_every_form() {
+    let server = Server::gearshard(&[]);
+    let mut command = Command::new(loadgen());
+    command.args(["mixed", "--count=2000", "--rate=8000", "--warmup=0", "--json=run.json", "--progress"]);
+    command.arg(format!("--server={}", server.address()));
+    let mut first = Process::start(command, b"");
+    first.wait(support::DEADLINE);
+    let stored = std::fs::read(first.dir().join("run.json")).unwrap();
+    let mut command = Command::new(loadgen());
+    command.current_dir(first.dir());
+    command.args(["report", "--json=again.json", "--csv=run.csv", "--csv-intervals=intervals.csv"]);
+    command.args(["--hgrm=run.hgrm", "--hlog=run.hlog", "--html=run.html", "run.json"]);
+    Process::run(command, b"").success();
+    let file = |name: &str| {
+        String::from_utf8(std::fs::read(first.dir().join(name)).unwrap_or_else(|_| panic!("no {name}")))
+            .unwrap()
+    };
+    assert!(file("again.json").as_bytes() == stored, "{}", file("again.json"));
+    let phase = "mixed at 8000/s";
+    assert!(file("run.csv").lines().any(|row| row.contains(&format!(",{phase},2000,"))));
+    assert!(file("run.csv").contains(&format!(",{phase} / kind high,")));
+    assert!(file("intervals.csv").lines().count() > 2);
+    for name in ["run-mixed-at-8000-s.hgrm", "run-mixed-at-8000-s-uncorrected.hgrm"] {
+        assert!(file(name).contains("#[Max"), "{name}");
+    }
+    assert!(file("run-mixed-at-8000-s-kind-low.hgrm").contains("#[Max"));
+    assert!(file("run.hlog").lines().any(|line| line.starts_with("Tag=mixed-at-8000-s,")));
+    assert!(file("run.html").contains("</html>"));
+}
+
+#[test]
 fn background() {
     let scenario = ["bg", "--count=3000", "--warmup=100"];
     everywhere(&scenario, phases(&[("enqueue", 3000), ("drain", 3000)]));
@@ -187,7 +263,7 @@ fn connect() {
     let scenario = ["connect", "--count=300", "--concurrency=20"];
     everywhere(&scenario, phases(&[("connect and first answer", 300)]));
     let scenario = ["connect", "--count=100", "--rate=1000", "--keep"];
-    everywhere(&scenario, phases(&[("connect and first answer", 100)]));
+    everywhere(&scenario, phases(&[("connect and first answer at 1000/s", 100)]));
 }
 
 #[test]

@@ -101,41 +101,47 @@ faults! {
 
 /// The books of one run.
 pub(crate) struct Ledger {
-    /// By the tag of the run: only workers alone see more than one.
-    ran: RwLock<Vec<(u32, Marks)>>,
+    /// The tag of this run, and its jobs: threads mark them without a lock.
+    own: (u32, Marks),
+    /// Jobs of other runs by their tags, which only workers alone see.
+    others: RwLock<Vec<(u32, Marks)>>,
     counters: Counters,
 }
 
 impl Ledger {
-    pub(crate) fn new() -> Self {
-        Self { ran: RwLock::new(Vec::new()), counters: Counters::default() }
+    /// The books of the run with this tag.
+    pub(crate) fn new(tag: u32) -> Self {
+        Self { own: (tag, Marks::new()), others: RwLock::default(), counters: Counters::default() }
     }
 
     /// A worker got this job of the run with this tag. Counts a fault when one
     /// has had it before.
     pub(crate) fn ran(&self, tag: u32, number: u64) {
-        let marked = self.mark(tag, number).unwrap_or_else(|| {
-            let mut ran = self.ran.write().expect("no holder panics");
-            if ran.iter().all(|(run, _)| *run != tag) {
-                if ran.len() == RUNS_MAX {
-                    ran.remove(0);
-                }
-                ran.push((tag, Marks::new()));
-            }
-            drop(ran);
-            self.mark(tag, number).unwrap_or(Some(true))
-        });
-        match marked {
+        let (own, marks) = &self.own;
+        match if tag == *own { marks.mark(number) } else { self.mark_other(tag, number) } {
             Some(true) => {}
             Some(false) => self.fault(Fault::duplicated, 1),
             None => self.fault(Fault::damaged, 1),
         }
     }
 
-    /// Nothing when no job of this run has been seen.
-    fn mark(&self, tag: u32, number: u64) -> Option<Option<bool>> {
-        let ran = self.ran.read().expect("no holder panics");
-        ran.iter().find(|(run, _)| *run == tag).map(|(_, marks)| marks.mark(number))
+    fn mark_other(&self, tag: u32, number: u64) -> Option<bool> {
+        let known = |others: &Vec<(u32, Marks)>| others.iter().position(|(run, _)| *run == tag);
+        let others = self.others.read().expect("no holder panics");
+        if let Some(place) = known(&others) {
+            return others[place].1.mark(number);
+        }
+        drop(others);
+        let mut others = self.others.write().expect("no holder panics");
+        // Another thread may have been faster.
+        let place = known(&others).unwrap_or_else(|| {
+            if others.len() == RUNS_MAX {
+                others.remove(0);
+            }
+            others.push((tag, Marks::new()));
+            others.len() - 1
+        });
+        others[place].1.mark(number)
     }
 }
 
@@ -152,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_job_that_runs_twice_is_a_fault() {
-        let ledger = Ledger::new();
+        let ledger = Ledger::new(1);
         for number in [0, 63, 64, (CHUNK_WORDS as u64) * 64, 3 * (CHUNK_WORDS as u64) * 64 + 1] {
             ledger.ran(1, number);
             ledger.ran(2, number);

@@ -95,6 +95,7 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn new(payloads: Payloads, functions: Picks<Vec<u8>>, uniques: Uniques) -> Self {
+        let ledger = Ledger::new(payloads.run());
         Self {
             payloads,
             functions,
@@ -103,7 +104,7 @@ impl Run {
             uniques,
             any_run: false,
             quota: Quota { next: AtomicU64::new(0), end: AtomicU64::new(0) },
-            ledger: Ledger::new(),
+            ledger,
             progress: Progress::new(),
         }
     }

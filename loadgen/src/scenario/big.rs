@@ -89,7 +89,7 @@ impl Big {
             let grown = most.saturating_sub(before) as f64;
             report.figure(format!("{name}: memory grown"), grown / 1e6, "MB");
             // In an open loop that depends on how the server keeps up.
-            if self.open.rate.is_none() {
+            if self.open.pace.rate.is_none() {
                 let in_flight = (under_way * size as u64) as f64;
                 report.figure(format!("{name}: in flight"), in_flight / 1e6, "MB");
                 report.figure(format!("{name}: memory grown / in flight"), grown / in_flight, "x");

@@ -5,6 +5,7 @@
 //! client waits that has no connection yet.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::iter::Peekable;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,17 +13,18 @@ use std::time::{Duration, Instant, SystemTime};
 use clap::Args;
 use gearshard::protocol::encode::encode;
 use gearshard::protocol::packet::{Command, Magic};
-use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use super::{Measure, new_run, per_second};
+use super::load::{Pace, report_lateness};
+use super::{Measure, new_run};
 use crate::abort::Abort;
-use crate::engine::fleet::{Outcome, Target};
+use crate::engine::arrivals::Schedule;
+use crate::engine::fleet::{Extent, Outcome, Target};
 use crate::engine::ledger::Fault;
 use crate::engine::payload::STAMP_BYTES;
 use crate::engine::plan::Picks;
-use crate::engine::progress::latency_histogram;
+use crate::engine::progress::{Began, Latencies, Tally};
 use crate::engine::run::{Run, Uniques};
 use crate::options::Common;
 use crate::options::values::{count, positive};
@@ -37,15 +39,14 @@ pub(crate) struct Connect {
     /// Connections that may be under way at once
     #[arg(long, value_name = "C", default_value_t = 64, value_parser = positive, help_heading = "Clients and workers")]
     pub(crate) concurrency: u32,
-    /// Connections to begin a second, each timed from when it was due; the default is as fast as it goes
-    #[arg(long, value_name = "N", value_parser = per_second, help_heading = "Clients and workers")]
-    pub(crate) rate: Option<f64>,
     /// Keep the connections open until the end
     #[arg(long, help_heading = "Clients and workers")]
     pub(crate) keep: bool,
     /// Connections to make
     #[arg(long, value_name = "N", default_value = "10000", value_parser = count, help_heading = "Extent")]
     pub(crate) count: u64,
+    #[command(flatten)]
+    pub(crate) pace: Pace,
 }
 
 /// How long to wait at most before looking at the clock again.
@@ -58,33 +59,64 @@ impl Measure for Connect {
 
     fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
         let run = Arc::new(new_run(Picks::one(STAMP_BYTES), Picks::one(Vec::new()), Uniques::None));
-        let outcome = storm(self, target, &run);
+        let steps = self.steps(target, &run, report);
         report.faults(&run.ledger.faults());
-        report.phase("connect and first answer", &outcome?);
+        steps
+    }
+}
+
+impl Connect {
+    fn steps(&self, target: Target, run: &Arc<Run>, report: &mut Report) -> Result<(), Abort> {
+        const NAME: &str = "connect and first answer";
+        let Some(schedules) = self.pace.schedules(Extent::Jobs(self.count))? else {
+            report.phase(NAME, &storm(self, target, run, self.count, None)?);
+            return Ok(());
+        };
+        for schedule in schedules {
+            let name = format!("{NAME} at {}", schedule.slope());
+            let count = schedule.jobs().unwrap_or_default();
+            let outcome = storm(self, target, run, count, Some(schedule))?;
+            report.phase(name.as_str(), &outcome);
+            report_lateness(report, &name, &outcome);
+            if outcome.held {
+                report.warn(format!(
+                    "{name}: the server did not keep up: {} connections were under way (--concurrency), and later ones had to wait",
+                    self.concurrency
+                ));
+            }
+        }
         Ok(())
     }
 }
 
-fn storm(options: &Connect, target: Target, run: &Arc<Run>) -> Result<Outcome, Abort> {
+fn storm(
+    options: &Connect,
+    target: Target,
+    run: &Arc<Run>,
+    count: u64,
+    schedule: Option<Schedule>,
+) -> Result<Outcome, Abort> {
     let began = SystemTime::now();
     let meter = Meter::read(target.process)?;
+    let offered_per_second = schedule.as_ref().map(Schedule::mean_rate);
+    let mut storm = Storm::new(options, target, Arc::clone(run), count, schedule)?;
     let started = Instant::now();
-    let mut storm = Storm::new(options, target, Arc::clone(run))?;
     storm.blow(started)?;
     let elapsed = started.elapsed();
+    let Latencies { latency, uncorrected, lateness, .. } = storm.tally.latencies;
     Ok(Outcome {
         began,
         jobs: storm.answered,
         elapsed,
-        latency: storm.latency,
+        latency,
         parts: Vec::new(),
         used: meter.since(storm.answered)?,
         busy: storm.busy.as_secs_f64() / elapsed.as_secs_f64().max(f64::MIN_POSITIVE),
-        offered_per_second: None,
-        uncorrected: None,
-        lateness: None,
+        offered_per_second,
+        uncorrected: offered_per_second.map(|_| uncorrected),
+        lateness: offered_per_second.map(|_| lateness),
         unsent: 0,
-        held: false,
+        held: storm.held.is_some(),
         intervals: Vec::new(),
     })
 }
@@ -92,8 +124,8 @@ fn storm(options: &Connect, target: Target, run: &Arc<Run>) -> Result<Outcome, A
 /// A connection that has not been answered.
 struct Attempt {
     socket: TcpStream,
-    /// When it began, or should have.
-    due: Instant,
+    /// When it began, and should have.
+    at: Began,
     begun: Instant,
     asked: bool,
     question: Vec<u8>,
@@ -105,8 +137,9 @@ struct Attempt {
 struct Storm {
     server: SocketAddr,
     patience: Duration,
-    /// Time between two connections, when there is a schedule.
-    interval: Option<Duration>,
+    schedule: Option<Peekable<Schedule>>,
+    /// Connections that were due until then had to wait for room.
+    held: Option<Instant>,
     keep: bool,
     count: u64,
     begun: u64,
@@ -117,19 +150,26 @@ struct Storm {
     free: Vec<usize>,
     kept: Vec<TcpStream>,
     run: Arc<Run>,
-    latency: Histogram<u64>,
+    tally: Tally,
     busy: Duration,
 }
 
 impl Storm {
-    fn new(options: &Connect, target: Target, run: Arc<Run>) -> Result<Self, Abort> {
+    fn new(
+        options: &Connect,
+        target: Target,
+        run: Arc<Run>,
+        count: u64,
+        schedule: Option<Schedule>,
+    ) -> Result<Self, Abort> {
         let concurrency = options.concurrency as usize;
         Ok(Self {
             server: target.server,
             patience: target.patience,
-            interval: options.rate.map(|rate| Duration::from_secs_f64(1.0 / rate)),
+            schedule: schedule.map(Iterator::peekable),
+            held: None,
             keep: options.keep,
-            count: options.count,
+            count,
             begun: 0,
             ended: 0,
             answered: 0,
@@ -138,7 +178,7 @@ impl Storm {
             free: (0..concurrency).rev().collect(),
             kept: Vec::new(),
             run,
-            latency: latency_histogram(),
+            tally: Tally::new(),
             busy: Duration::ZERO,
         })
     }
@@ -175,14 +215,27 @@ impl Storm {
     fn begin_what_is_due(&mut self, started: Instant) -> Result<Option<Instant>, Abort> {
         while self.begun < self.count {
             let now = Instant::now();
-            let due = match self.interval {
-                Some(interval) => started + interval.mul_f64(whole(self.begun)),
+            let due = match &mut self.schedule {
+                Some(schedule) => started + *schedule.peek().expect("it has as many as are counted"),
                 None => now,
             };
             if due > now {
                 return Ok(Some(due));
             }
-            let Some(place) = self.free.pop() else { return Ok(None) };
+            let Some(place) = self.free.pop() else {
+                self.held = Some(now);
+                return Ok(None);
+            };
+            let at = match &mut self.schedule {
+                Some(schedule) => {
+                    schedule.next();
+                    if self.held.is_none_or(|held| due > held) {
+                        self.tally.late(due, now);
+                    }
+                    Began::late(due, now)
+                }
+                None => now.into(),
+            };
             let number = self.begun;
             self.begun += 1;
             let mut socket = TcpStream::connect(self.server).map_err(|error| cannot_connect(&error))?;
@@ -193,7 +246,7 @@ impl Storm {
             encode(&mut expected, Magic::Response, Command::EchoRes, &[], &number.to_be_bytes());
             self.attempts[place] = Some(Attempt {
                 socket,
-                due,
+                at,
                 begun: now,
                 asked: false,
                 question,
@@ -210,8 +263,7 @@ impl Storm {
             Ok(false) => {}
             Ok(true) => {
                 if attempt.received == attempt.expected {
-                    let ns = u64::try_from(attempt.due.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                    self.latency.saturating_record(ns);
+                    self.tally.took(attempt.at, Instant::now());
                     self.answered += 1;
                 } else {
                     self.run.ledger.fault(Fault::damaged, 1);
@@ -292,9 +344,4 @@ fn cannot_connect(error: &io::Error) -> Abort {
         ),
         _ => Abort(format!("cannot open a connection: {error}")),
     }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "a time, not an exact count")]
-fn whole(number: u64) -> f64 {
-    number as f64
 }

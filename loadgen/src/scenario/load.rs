@@ -17,13 +17,13 @@ use crate::report::Report;
 /// A generator this late to send, at the 99th percentile, tells of itself.
 const LATENESS_MAX: Duration = Duration::from_millis(1);
 
-/// An open loop, if one is wanted.
+/// When things are due, if that is not up to the server.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Open {
-    /// Submit so many jobs a second over all clients, whatever the server does, and count
-    /// latency from when each was to be sent: 5000, a ramp 1000..20000, a ramp in steps
-    /// 1000..20000/5, or several with commas between; each is a phase, and they share the
-    /// extent equally. Without it clients keep --inflight jobs unanswered
+pub(crate) struct Pace {
+    /// Submit so many jobs (or begin so many connections) a second in all, whatever the server
+    /// does, and count latency from when each was due: 5000, a ramp 1000..20000, a ramp in
+    /// steps 1000..20000/5, or several with commas between; each is a phase, and they share
+    /// the extent equally. Without it a new one begins when one is answered
     #[arg(long, value_name = "JOBS/S", help_heading = "Open loop")]
     pub(crate) rate: Option<Rate>,
     /// How the times between jobs are spread
@@ -32,6 +32,13 @@ pub(crate) struct Open {
     /// Where chance begins; the same number gives the same times
     #[arg(long, value_name = "N", default_value_t = 1, requires = "rate", help_heading = "Open loop")]
     pub(crate) seed: u64,
+}
+
+/// An open loop, if one is wanted.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Open {
+    #[command(flatten)]
+    pub(crate) pace: Pace,
     /// Most jobs unanswered over all clients; more than that wait, and count as waiting
     #[arg(long, value_name = "N", default_value = "100000", value_parser = count, requires = "rate", help_heading = "Open loop")]
     pub(crate) max_inflight: u64,
@@ -39,6 +46,30 @@ pub(crate) struct Open {
     /// then taken at once, too. For a generator with processors of its own: at 1000000 / rate it never sleeps
     #[arg(long, value_name = "US", default_value = "0", value_parser = count, requires = "rate", help_heading = "Open loop")]
     pub(crate) spin: u64,
+}
+
+impl Pace {
+    /// The schedules of all phases, if there are any.
+    ///
+    /// # Errors
+    /// When the rate is to change over a time without end.
+    pub(super) fn schedules(&self, extent: Extent) -> Result<Option<Vec<Schedule>>, Abort> {
+        let Some(rate) = &self.rate else { return Ok(None) };
+        let changes = |slope: &Slope| slope.from < slope.to || slope.to < slope.from;
+        if extent == Extent::ENDLESS && (rate.0.len() > 1 || rate.0.iter().any(changes)) {
+            return Err(Abort(
+                "a --rate that changes needs a --duration or --count that it changes over".to_owned(),
+            ));
+        }
+        Ok(Some(rate.schedules(extent, self.arrivals, self.seed)))
+    }
+
+    /// One steady schedule at the rate at the start.
+    fn steady(&self, extent: Extent) -> Option<Schedule> {
+        let &Slope { from, to } = self.rate.as_ref()?.0.first()?;
+        let rate = if from > 0.0 { from } else { f64::midpoint(from, to) };
+        Rate(vec![Slope { from: rate, to: rate }]).schedules(extent, self.arrivals, self.seed).pop()
+    }
 }
 
 impl Open {
@@ -52,27 +83,23 @@ impl Open {
         unit: Unit,
         extent: Extent,
     ) -> Result<Vec<(String, Outcome)>, Abort> {
-        let Some(rate) = &self.rate else {
+        let Some(schedules) = self.pace.schedules(extent)? else {
             let outcome = fleet.submit(extent, unit)?;
             report.phase(name, &outcome);
             return Ok(vec![(name.to_owned(), outcome)]);
         };
-        if extent == Extent::ENDLESS
-            && (rate.0.len() > 1 || rate.0.iter().any(|slope| slope.from < slope.to || slope.to < slope.from))
-        {
-            return Err(Abort(
-                "a --rate that changes needs a --duration or --count that it changes over".to_owned(),
-            ));
-        }
         let mut phases = Vec::new();
-        for schedule in rate.schedules(extent, self.arrivals, self.seed) {
+        for schedule in schedules {
             if stop::requested() {
                 break;
             }
             let name = format!("{name} at {}", schedule.slope());
             let outcome = fleet.open(&self.offered(schedule), unit)?;
             report.phase(name.as_str(), &outcome);
-            self.report_lateness(report, &name, &outcome);
+            report_lateness(report, &name, &outcome);
+            if outcome.held {
+                self.report_held(report, &name, &outcome);
+            }
             phases.push((name, outcome));
         }
         Ok(phases)
@@ -81,16 +108,10 @@ impl Open {
     /// Goes before the measurement: an open loop at the rate that it starts with.
     pub(super) fn warm_up(&self, fleet: &mut Fleet, unit: Unit, warmup: Option<Extent>) -> Result<(), Abort> {
         let Some(warmup) = warmup else { return Ok(()) };
-        let first = self.rate.as_ref().and_then(|rate| rate.0.first());
-        let Some(&Slope { from, to }) = first else {
-            fleet.submit(warmup, unit)?;
-            return Ok(());
+        match self.pace.steady(warmup) {
+            Some(schedule) => fleet.open(&self.offered(schedule), unit)?,
+            None => fleet.submit(warmup, unit)?,
         };
-        let rate = if from > 0.0 { from } else { f64::midpoint(from, to) };
-        let steady = Rate(vec![Slope { from: rate, to: rate }]);
-        for schedule in steady.schedules(warmup, self.arrivals, self.seed) {
-            fleet.open(&self.offered(schedule), unit)?;
-        }
         Ok(())
     }
 
@@ -99,36 +120,36 @@ impl Open {
         Offered { schedule, in_flight_max: self.max_inflight.max(1), spin }
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "figures for people")]
-    fn report_lateness(&self, report: &mut Report, name: &str, outcome: &Outcome) {
-        if let Some(lateness) = outcome.lateness.as_ref().filter(|lateness| !lateness.is_empty()) {
-            let p99 = lateness.value_at_quantile(0.99);
-            for (at, ns) in [("p50", lateness.value_at_quantile(0.5)), ("p99", p99)] {
-                let figure = format!("{name}: sent late by the generator itself, {at}");
-                report.figure(figure, ns as f64 / 1e3, "us");
-            }
-            if u128::from(p99) > LATENESS_MAX.as_nanos() {
-                report.warn(format!(
-                    "{name}: the generator itself was {:.1} ms late to send, at the 99th percentile, which is part of the latency; give it a processor of its own and --spin, more --threads, or a lower --rate",
-                    p99 as f64 / 1e6
-                ));
-            }
-        }
-        if outcome.held {
-            let mut text = format!(
-                "{name}: the server did not keep up: {} jobs were in flight (--max-inflight), and later ones had to wait",
-                self.max_inflight
+    fn report_held(&self, report: &mut Report, name: &str, outcome: &Outcome) {
+        let mut text = format!(
+            "{name}: the server did not keep up: {} jobs were in flight (--max-inflight), and later ones had to wait",
+            self.max_inflight
+        );
+        if outcome.unsent > 0 {
+            let unsent = outcome.unsent;
+            // Writing to a string does not fail.
+            let _ = write!(
+                text,
+                "; {unsent} were still not sent at the end, and count in the latency with the time they had waited until then"
             );
-            if outcome.unsent > 0 {
-                let unsent = outcome.unsent;
-                // Writing to a string does not fail.
-                let _ = write!(
-                    text,
-                    "; {unsent} were still not sent at the end, and count in the latency with the time they had waited until then"
-                );
-            }
-            report.warn(text);
         }
+        report.warn(text);
+    }
+}
+
+/// Tells by how much the generator itself was late.
+#[allow(clippy::cast_precision_loss, reason = "figures for people")]
+pub(super) fn report_lateness(report: &mut Report, name: &str, outcome: &Outcome) {
+    let Some(lateness) = outcome.lateness.as_ref().filter(|lateness| !lateness.is_empty()) else { return };
+    let p99 = lateness.value_at_quantile(0.99);
+    for (at, ns) in [("p50", lateness.value_at_quantile(0.5)), ("p99", p99)] {
+        report.figure(format!("{name}: sent late by the generator itself, {at}"), ns as f64 / 1e3, "us");
+    }
+    if u128::from(p99) > LATENESS_MAX.as_nanos() {
+        report.warn(format!(
+            "{name}: the generator itself was {:.1} ms late to send, at the 99th percentile, which is part of the latency; give it a processor of its own and --spin, more --threads, or a lower --rate",
+            p99 as f64 / 1e6
+        ));
     }
 }
 

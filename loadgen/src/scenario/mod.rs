@@ -115,11 +115,3 @@ fn with_fleet<T>(
     report.faults(&run.ledger.faults());
     outcome
 }
-
-/// How often a second something is to happen.
-fn per_second(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(rate) if (1e-3..=1e7).contains(&rate) => Ok(rate),
-        _ => Err("is not a number from 0.001 to 10,000,000".to_owned()),
-    }
-}

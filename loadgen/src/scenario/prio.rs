@@ -58,7 +58,7 @@ impl Measure for Prio {
     }
 
     fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
-        if self.open.rate.is_some() {
+        if self.open.pace.rate.is_some() {
             return self.answer(target, report);
         }
         let (mut with, mut without): (Option<Costs>, Option<Costs>) = (None, None);

@@ -135,7 +135,7 @@ impl Sharer {
         Self {
             kind,
             in_flight: options.inflight as usize,
-            left: if options.open.rate.is_some() { 0 } else { options.submits_of_each() },
+            left: if options.open.pace.rate.is_some() { 0 } else { options.submits_of_each() },
             clients: u64::from(options.clients),
             shares: vec![Share::default(); options.uniques as usize],
             uncreated: VecDeque::new(),
