@@ -209,6 +209,17 @@ fn the_sides_run_alone() {
     workers.finish().success();
 
     let address = server.address();
+    let jobs = ["--count=600", "--functions=9", "--sizes=64:3,5k:1"];
+    let workers = beside(&[&["mixed", "--side=worker"][..], &jobs].concat(), address);
+    let client = [&["mixed", "--side=client", "--warmup=0"][..], &jobs].concat();
+    Run::of("mixed", &client, address, &[]).assert_passed();
+    workers.finish().success();
+
+    let workers = beside(&["flow", "--side=worker", "--count=600"], address);
+    let client = ["flow", "--side=client", "--count=600", "--warmup=0"];
+    Run::of("flow", &client, address, &[]).assert_passed();
+    workers.finish().success();
+
     Run::of("enqueue", &["bg", "--side=client", "--count=800"], address, &[]).assert_passed();
     let drain = Run::of("drain", &["bg", "--side=worker", "--count=800"], address, &[]);
     drain.assert_passed();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::length::Length;
-use super::load::{Open, Woken};
+use super::load::{Open, Side, Woken, serve};
 use super::{Measure, one_function, with_fleet};
 use crate::abort::Abort;
 use crate::engine::client::Mode;
@@ -20,6 +20,9 @@ use crate::report::Report;
 pub(crate) struct Flow {
     #[command(flatten)]
     pub(crate) load: Load,
+    /// Which side runs here; the other may run on another host
+    #[arg(long, value_enum, default_value = "both", help_heading = "Clients and workers")]
+    pub(crate) side: Side,
     #[command(flatten)]
     pub(crate) open: Open,
     #[command(flatten)]
@@ -33,17 +36,25 @@ impl Measure for Flow {
 
     fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
         let Load { jobs, clients, workers, .. } = &self.load;
-        let run = Arc::new(one_function(jobs));
+        let run = Arc::new(self.side.run(one_function(jobs)));
         with_fleet(&run, target, report, |fleet, report| {
-            fleet.seat(workers.roles(0..1))?;
+            if self.side.works() {
+                fleet.seat(workers.roles(0..1))?;
+            }
+            if self.side == Side::Worker {
+                return serve(fleet, report, self.length.extent());
+            }
             fleet.seat(clients.roles(Mode::Background))?;
             fleet.settle(Order::Work)?;
-            self.open.warm_up(fleet, Unit::Ran, self.length.warmup())?;
             // The clients may be faster than the workers: what is queued when the
             // time is up is drained, and the draining is part of the phase.
-            let woken = Woken::count(&run, Unit::Ran);
-            self.open.measure(fleet, report, "flow", Unit::Ran, self.length.extent())?;
-            woken.report(&run, Unit::Ran, report);
+            let unit = if self.side.works() { Unit::Ran } else { Unit::Accepted };
+            self.open.warm_up(fleet, unit, self.length.warmup())?;
+            let woken = Woken::count(&run, unit);
+            self.open.measure(fleet, report, "flow", unit, self.length.extent())?;
+            if self.side.works() {
+                woken.report(&run, unit, report);
+            }
             Ok(())
         })
     }

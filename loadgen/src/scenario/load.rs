@@ -160,7 +160,7 @@ pub(crate) enum Side {
     Both,
     /// Clients; the workers run elsewhere.
     Client,
-    /// Workers, for clients elsewhere: checks and answers the jobs of any run of the same --size and --unique.
+    /// Workers, for clients elsewhere: checks and answers the jobs of any run with the same options for jobs.
     Worker,
 }
 

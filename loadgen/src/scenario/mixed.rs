@@ -6,11 +6,11 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::length::Length;
-use super::load::Open;
+use super::load::{Open, Side, serve};
 use super::{Measure, new_run, with_fleet};
 use crate::abort::Abort;
 use crate::engine::client::Mode;
-use crate::engine::fleet::Target;
+use crate::engine::fleet::{Fleet, Target};
 use crate::engine::plan::{Kind, Picks};
 use crate::engine::progress::Unit;
 use crate::engine::role::Order;
@@ -46,6 +46,9 @@ pub(crate) struct Mixed {
     pub(crate) clients: Clients,
     #[command(flatten)]
     pub(crate) workers: Workers,
+    /// Which side runs here; the other may run on another host, with the same options for jobs
+    #[arg(long, value_enum, default_value = "both", help_heading = "Clients and workers")]
+    pub(crate) side: Side,
     #[command(flatten)]
     pub(crate) open: Open,
     #[command(flatten)]
@@ -79,16 +82,22 @@ impl Measure for Mixed {
             self.unique,
         );
         run.kinds = Picks::weighted(KIND_SALT, self.mix.0.clone());
-        let run = Arc::new(run.in_parts());
+        let run = Arc::new(self.side.run(run.in_parts()));
         with_fleet(&run, target, report, |fleet, report| {
-            fleet.seat(self.workers.roles(0..self.functions as usize))?;
+            if self.side.works() {
+                fleet.seat(self.workers.roles(0..self.functions as usize))?;
+            }
+            if self.side == Side::Worker {
+                return serve(fleet, report, self.length.extent());
+            }
             fleet.seat(self.clients.roles(Mode::Planned))?;
             fleet.settle(Order::Work)?;
             self.open.warm_up(fleet, Unit::Done, self.length.warmup())?;
-            fleet.all_run()?;
-            self.open.measure(fleet, report, "mixed", Unit::Done, self.length.extent())?;
             // Nobody waits for background jobs, but none may be missing.
-            fleet.all_run()
+            let all_run = |fleet: &mut Fleet| if self.side.works() { fleet.all_run() } else { Ok(()) };
+            all_run(fleet)?;
+            self.open.measure(fleet, report, "mixed", Unit::Done, self.length.extent())?;
+            all_run(fleet)
         })
     }
 }
