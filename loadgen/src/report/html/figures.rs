@@ -103,6 +103,9 @@ impl<'a> Page<'a> {
         let mut plots: Vec<Plot> =
             [self.percentiles(&phases), self.rates(&with_course)].into_iter().flatten().collect();
         let mut small = Vec::new();
+        if self.is_alone() {
+            plots.extend(phases.iter().filter_map(|(_, _, phase)| percentiles_of_parts(phase)));
+        }
         if has_latencies && self.is_alone() {
             plots.push(latencies_together(&with_course));
         } else if has_latencies {
@@ -190,6 +193,24 @@ impl<'a> Page<'a> {
             size: Size::Half,
         })
     }
+}
+
+/// One server: kinds, sizes and functions of jobs beside each other.
+fn percentiles_of_parts(phase: &Merged<'_>) -> Option<Plot> {
+    let line = |(index, (name, latency)): (usize, &(&str, Histogram<u64>))| {
+        Line::new(index, (*name).to_owned(), spectrum(latency))
+    };
+    let lines: Vec<Line> = phase.parts.iter().enumerate().map(line).collect();
+    let nines = lines.iter().filter_map(|line| line.points.last()).map(|point| point.0).reduce(f64::max)?;
+    Some(Plot {
+        title: "Latency of parts of the jobs".to_owned(),
+        note: "share of each part that took no longer",
+        x: Axis::nines(nines),
+        y: latency_axis(&lines),
+        lines,
+        level: None,
+        size: Size::Half,
+    })
 }
 
 /// One server: its percentiles in one plot.

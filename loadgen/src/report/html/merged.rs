@@ -4,7 +4,7 @@
 use hdrhistogram::Histogram;
 
 use crate::abort::Abort;
-use crate::report::{Latency, Phase, Report};
+use crate::report::{Latency, Part, Phase, Report};
 
 /// A figure over all repeats.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,7 +50,9 @@ pub(super) struct Side<'a> {
 /// The repeats of one phase.
 pub(super) struct Merged<'a> {
     pub(super) name: &'a str,
-    parts: Vec<&'a Phase>,
+    repeats: Vec<&'a Phase>,
+    /// Jobs of one kind, one size or some functions, with their latencies in nanoseconds.
+    pub(super) parts: Vec<(&'a str, Histogram<u64>)>,
     /// Nanoseconds.
     pub(super) latency: Option<Histogram<u64>>,
     /// Nanoseconds.
@@ -97,16 +99,32 @@ impl<'a> Side<'a> {
 }
 
 impl<'a> Merged<'a> {
-    fn new(name: &'a str, parts: Vec<&'a Phase>) -> Result<Self, Abort> {
-        let latency = sum(parts.iter().filter_map(|part| part.latency.as_ref()))?;
-        let uncorrected = sum(parts.iter().filter_map(|part| part.uncorrected.as_ref()))?;
-        let course = course(&parts)?;
-        Ok(Self { name, parts, latency, uncorrected, course })
+    fn new(name: &'a str, repeats: Vec<&'a Phase>) -> Result<Self, Abort> {
+        let latency = sum(repeats.iter().filter_map(|phase| phase.latency.as_ref()))?;
+        let uncorrected = sum(repeats.iter().filter_map(|phase| phase.uncorrected.as_ref()))?;
+        let mut parts: Vec<(&str, Histogram<u64>)> = Vec::new();
+        for part in repeats.iter().flat_map(|phase| &phase.parts) {
+            if parts.iter().all(|(name, _)| *name != part.name) {
+                let latency = sum(named(&repeats, &part.name).map(|part| &part.latency))?;
+                parts.extend(latency.map(|latency| (part.name.as_str(), latency)));
+            }
+        }
+        let course = course(&repeats)?;
+        Ok(Self { name, repeats, parts, latency, uncorrected, course })
+    }
+
+    /// A figure of the jobs of the part with this name.
+    pub(super) fn spread_of(&self, name: &str, pick: impl Fn(&Part) -> f64) -> Option<Spread> {
+        Spread::of(named(&self.repeats, name).map(pick))
     }
 
     pub(super) fn spread(&self, pick: impl Fn(&Phase) -> Option<f64>) -> Option<Spread> {
-        Spread::of(self.parts.iter().filter_map(|part| pick(part)))
+        Spread::of(self.repeats.iter().filter_map(|phase| pick(phase)))
     }
+}
+
+fn named<'a>(repeats: &[&'a Phase], name: &str) -> impl Iterator<Item = &'a Part> {
+    repeats.iter().flat_map(|phase| &phase.parts).filter(move |part| part.name == name)
 }
 
 fn sum<'a>(latencies: impl Iterator<Item = &'a Latency>) -> Result<Option<Histogram<u64>>, Abort> {

@@ -191,6 +191,8 @@ mod tests {
                 assert!(!page.contains(outside), "{outside}");
             }
             assert!(page.contains("Every job accounted for"));
+            assert!(page.contains("<td class=\"part\">kind high</td><td>1,000</td>"), "{page}");
+            assert_eq!(page.contains("Latency of parts of the jobs"), sides.len() == 1);
         }
     }
 

@@ -34,6 +34,10 @@ const TIMES: [Column; 8] = [
     ("longest", |part| Some(part.latency.as_ref()?.max_us), micros),
 ];
 
+/// The last columns of [`TIMES`].
+const PERCENTILES: [fn(&Latency) -> f64; 5] =
+    [|all| all.p50_us, |all| all.p90_us, |all| all.p99_us, |all| all.p99_9_us, |all| all.max_us];
+
 const COSTS: [Column; 7] = [
     ("CPU a job", |part| Some(part.server.as_ref()?.cpu_us_per_job), micros),
     ("jobs a CPU second", |part| Some(part.server.as_ref()?.jobs_per_cpu_second), rate),
@@ -122,6 +126,7 @@ impl Page<'_> {
                 out.push_str("</tr>\n");
                 if is_latency {
                     write_uncorrected(out, phase);
+                    write_parts(out, phase);
                 }
             }
         }
@@ -190,12 +195,23 @@ fn write_uncorrected(out: &mut String, phase: &Merged<'_>) {
     }
     out.push_str("<tr class=\"sub\"><td>offered; uncorrected latency</td><td></td><td></td>");
     write_cell(out, offered, rate);
-    let picks: [fn(&Latency) -> f64; 5] =
-        [|all| all.p50_us, |all| all.p90_us, |all| all.p99_us, |all| all.p99_9_us, |all| all.max_us];
-    for pick in picks {
+    for pick in PERCENTILES {
         write_cell(out, phase.spread(|part| part.uncorrected.as_ref().map(pick)), micros);
     }
     out.push_str("</tr>\n");
+}
+
+/// The latencies of kinds, sizes and functions.
+fn write_parts(out: &mut String, phase: &Merged<'_>) {
+    for (name, _) in &phase.parts {
+        put(out, format_args!("<tr class=\"sub\"><td class=\"part\">{}</td>", Text(name)));
+        write_cell(out, phase.spread_of(name, |part| part.jobs as f64), |jobs| count(jobs as u64));
+        out.push_str("<td></td><td></td>");
+        for pick in PERCENTILES {
+            write_cell(out, phase.spread_of(name, |part| pick(&part.latency)), micros);
+        }
+        out.push_str("</tr>\n");
+    }
 }
 
 fn write_cell(out: &mut String, spread: Option<Spread>, show: fn(f64) -> String) {
