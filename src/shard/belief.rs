@@ -15,6 +15,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::ids::{ConnId, ShardId};
 use super::message::{Best, HomeFunction, OwnerFunction};
+use super::open_grab::{OpenGrab, Pace};
 use crate::queue::job::Priority;
 use crate::queue::name::Name;
 
@@ -44,6 +45,10 @@ pub(super) struct Belief {
     pub(super) sleepless_told: bool,
     /// Workers whose GRAB waits for the first answer.
     pub(super) parked: Vec<ConnId>,
+    /// GRABs that wait for a job to come, longest first; some may have been answered since.
+    pub(super) open_grabs: VecDeque<OpenGrab>,
+    /// How quickly its jobs come here.
+    pub(super) pace: Pace,
     generation: u32,
     /// Place in the list of the functions with this best, or of the unknown ones.
     place: usize,
@@ -122,6 +127,8 @@ impl Beliefs {
             stale: 0,
             sleepless_told: false,
             parked: Vec::new(),
+            open_grabs: VecDeque::new(),
+            pace: Pace::default(),
             generation: self.generation,
             place: self.unknown.len(),
         });

@@ -3,7 +3,8 @@
 //!
 //! Rules (numbers as in `owner.rs`):
 //! 5. A GRAB waits while nothing is known yet of one of the worker's functions.
-//! 6. Without a belief above none: NO_JOB, and nobody is asked. Otherwise the
+//! 6. Without a belief above none: NO_JOB, at once or after a moment
+//!    (`open_grab.rs`), and nobody is asked. Otherwise the
 //!    owner of the best-believed function is asked for a job of its functions,
 //!    down to what the worker's other functions promise. A miss lowers beliefs,
 //!    and the choice is made again. A worker with many functions, all that its
@@ -37,7 +38,7 @@ use crate::queue::job::Priority;
 use crate::queue::name::Name;
 
 /// A claim names so many functions at most: its work stays bounded.
-const CLAIM_FUNCTIONS_MAX: usize = 16;
+pub(super) const CLAIM_FUNCTIONS_MAX: usize = 16;
 
 /// Ready functions that are looked at for others to name beside the chosen one.
 const READY_LOOKED_AT_MAX: usize = 64;
@@ -159,6 +160,7 @@ impl Home {
     fn forget<O: Outbox>(&mut self, slot: u32, cx: &mut Context<'_, O>) {
         self.beliefs.at_mut(slot).workers -= 1;
         self.tell_interest(slot, cx);
+        self.trim_line(slot);
         if self.beliefs.at(slot).workers == 0 {
             self.beliefs.remove(slot);
         }
@@ -174,17 +176,16 @@ impl Home {
     pub(super) fn worker_gone<O: Outbox>(&mut self, conn: ConnId, worker: &Worker, cx: &mut Context<'_, O>) {
         let lost = worker.held.iter().map(|(&number, held)| (held.order, held.run(number))).collect();
         abandon(conn, lost, cx);
-        let woken_for = match (worker.sleep, worker.grab) {
-            (Sleep::Woken { function, .. }, _) => Some(function),
-            (_, Some(grab)) => grab.woken_for,
-            _ => None,
+        let woken = match worker.sleep {
+            Sleep::Woken { function, .. } => Some(function),
+            Sleep::Awake | Sleep::Asleep => worker.grab.and_then(|grab| grab.woken_for),
         };
         for registration in worker.functions.iter() {
             if registration.listing != 0 {
                 self.strike(registration.slot, 1);
             }
         }
-        if let Some(function) = woken_for {
+        if let Some(function) = woken {
             self.wake_another(function, cx);
         }
         for registration in worker.functions.iter() {
@@ -199,17 +200,31 @@ impl Home {
             Sleep::Woken { function, .. } => Some(function),
             Sleep::Awake | Sleep::Asleep => None,
         };
-        worker.grab = Some(Grab { form, sequence: reply.sequence, woken_for, misses: 0 });
+        let grab = Grab { woken_for, ..Grab::new(form, reply.sequence) };
+        if worker.grab.is_none() {
+            worker.grab = Some(grab);
+        } else if !self.line_up_behind(conn, grab, cx) {
+            return;
+        }
         self.go_on_grabbing(conn, cx);
     }
 
-    /// Parks a GRAB (rule 5), answers it with NO_JOB, or claims (rule 6).
-    fn go_on_grabbing<O: Outbox>(&mut self, conn: ConnId, cx: &mut Context<'_, O>) {
-        let Some(worker) = self.connections.worker(conn) else { return };
-        let Some(grab) = worker.grab else { return };
+    /// Goes on with the worker's GRAB, and with those behind it while there are no jobs.
+    pub(super) fn go_on_grabbing<O: Outbox>(&mut self, conn: ConnId, cx: &mut Context<'_, O>) {
+        while self.is_vain(conn, cx) {
+            self.answer_no_job(conn, cx);
+        }
+        self.update_hold(conn, cx);
+    }
+
+    /// Parks a GRAB (rule 5), claims (rule 6), or keeps it open. True when none of
+    /// it is possible.
+    fn is_vain<O: Outbox>(&mut self, conn: ConnId, cx: &mut Context<'_, O>) -> bool {
+        let Some(worker) = self.connections.worker(conn) else { return false };
+        let Some(grab) = worker.grab else { return false };
         if let Some(slot) = self.unknown_of(worker) {
             self.beliefs.at_mut(slot).parked.push(conn);
-            return;
+            return false;
         }
         if worker.functions.len() > CLAIM_FUNCTIONS_MAX
             && (grab.misses == 0 || !self.is_unlucky(grab))
@@ -218,21 +233,29 @@ impl Home {
         {
             let others = if self.is_unlucky(grab) { Others::AnyOrNews } else { Others::Any };
             let functions = SmallVec::new();
-            return cx.send(owner, Message::Claim { worker: conn, functions, floor, others });
+            cx.send(owner, Message::Claim { worker: conn, functions, floor, others });
+            return false;
         }
-        let Some((priority, slot)) = self.choose(conn) else {
-            if let Some(worker) = self.connections.worker_mut(conn) {
-                worker.grab = None;
-            }
-            self.put(Command::NoJob, &[], b"");
-            return self.answer(Reply { conn, sequence: grab.sequence }, Urgency::Now, None, cx);
-        };
-        let Some(worker) = self.connections.worker(conn) else { return };
+        let Some((priority, slot)) = self.choose(conn) else { return !self.keep_open(conn, cx) };
+        let Some(worker) = self.connections.worker(conn) else { return false };
         let claim = match worker.functions.len() {
             ..=CLAIM_FUNCTIONS_MAX => self.claim_of_few(conn, worker, slot),
             _ => self.claim_of_many(conn, worker, priority, slot, cx),
         };
         cx.send(self.beliefs.at(slot).owner, claim);
+        false
+    }
+
+    /// Answers the worker's GRAB, and turns to the one behind it.
+    pub(super) fn answer_no_job<O: Outbox>(&mut self, conn: ConnId, cx: &mut Context<'_, O>) {
+        let grab = self.connections.worker_mut(conn).and_then(|worker| worker.grab.take());
+        let Some(grab) = grab else { return };
+        self.put(Command::NoJob, &[], b"");
+        let urgency = self.urgency_for(conn, 0);
+        self.answer(Reply { conn, sequence: grab.sequence }, urgency, None, cx);
+        if let Some(worker) = self.connections.worker_mut(conn) {
+            worker.grab = worker.grabs_behind.pop_front();
+        }
     }
 
     /// One of the worker's functions of which nothing is known yet.
@@ -341,10 +364,18 @@ impl Home {
         worker.held.insert(number, Held { slot, losses, order: worker.grabbed });
         worker.functions.rotate(slot);
         worker.outlook.note(slot, self.beliefs.at(slot).best, &mut worker.functions);
+        self.beliefs.at_mut(slot).pace.note(cx.now.mono_us);
         self.answer_assigned(conn, grab, slot, job, cx);
         if let Some(function) = grab.woken_for.filter(|&function| function != job.function) {
             self.wake_another(function, cx);
         }
+        if let Some(worker) = self.connections.worker_mut(conn)
+            && let Some(next) = worker.grabs_behind.pop_front()
+        {
+            worker.grab = Some(next);
+            self.go_on_grabbing(conn, cx);
+        }
+        self.forget_moments();
     }
 
     fn answer_assigned<O: Outbox>(
@@ -368,7 +399,15 @@ impl Home {
         self.scratch.clear();
         encode_head(&mut self.scratch, Magic::Response, command, args, workload.len());
         let tail = Tail { body: &job.body, start: job.body.len() - workload.len() };
-        self.answer(Reply { conn, sequence: grab.sequence }, Urgency::Now, Some(tail), cx);
+        let urgency = self.urgency_for(conn, 1);
+        self.answer(Reply { conn, sequence: grab.sequence }, urgency, Some(tail), cx);
+    }
+
+    /// How soon a GRAB's answer must leave: at once, unless the worker has
+    /// more jobs than the `told` ones that leave with it, and so something to do.
+    fn urgency_for(&self, conn: ConnId, told: usize) -> Urgency {
+        let busy = self.connections.worker(conn).is_some_and(|worker| worker.held.len() > told);
+        if busy { Urgency::Idle } else { Urgency::Now }
     }
 
     pub(super) fn missed<O: Outbox>(&mut self, conn: ConnId, bests: &Bests, cx: &mut Context<'_, O>) {

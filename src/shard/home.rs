@@ -4,7 +4,8 @@
 //! the replies of a connection in the order of its requests. The parts of a
 //! home: this file (connections, dispatch, holding back), `client.rs`
 //! (submits, status, news of jobs), `grab.rs` (registration, claims, results),
-//! `sleep.rs` (who sleeps and who is woken), `text.rs` (admin lines).
+//! `sleep.rs` (who sleeps and who is woken), `open_grab.rs` (GRABs that wait
+//! for a job), `text.rs` (admin lines).
 //!
 //! Knows of owners only what their messages say.
 
@@ -16,6 +17,7 @@ use super::connection::{Connections, Question, Writer};
 use super::context::Context;
 use super::ids::{ConnId, ShardId};
 use super::message::{Message, Refusal, Reply, Waiter, WorkKind};
+use super::open_grab::Moment;
 use super::outbox::{Event, Outbox, Tail, Urgency};
 use super::placement::owner_of_job;
 use super::sleep::Patience;
@@ -35,6 +37,8 @@ pub(super) struct Home {
     pub(super) beliefs: Beliefs,
     /// Woken workers who have not come yet, by the end of our patience.
     pub(super) patience: VecDeque<Patience>,
+    /// GRABs that stay open, or did and are answered, by the end of their moment.
+    pub(super) moments: VecDeque<Moment>,
     /// Wakes so far.
     pub(super) wakes: u64,
     /// The last listing given to a sleeper.
@@ -55,6 +59,7 @@ impl Home {
             connections: Connections::new(shard),
             beliefs: Beliefs::default(),
             patience: VecDeque::new(),
+            moments: VecDeque::new(),
             wakes: 0,
             listing: 0,
             luck: 0,
@@ -86,6 +91,9 @@ impl Home {
             return;
         }
         self.current = Some(conn);
+        if !is_of_work(&frame) {
+            self.end_moment(conn, cx);
+        }
         match frame {
             Frame::Binary(packet) => self.packet(conn, &packet, cx),
             Frame::Line(line) => self.line(conn, line, cx),
@@ -280,7 +288,7 @@ impl Home {
     }
 
     /// Tells the reactor whether frames of this connection may be handled: not
-    /// while a GRAB is unanswered, not while too many replies are due, and not
+    /// while an owner is asked for a GRAB, not while too many replies are due, and not
     /// while a client cannot take what it produces.
     pub(super) fn update_hold<O: Outbox>(&mut self, conn: ConnId, cx: &mut Context<'_, O>) {
         if self.current == Some(conn) {
@@ -289,7 +297,8 @@ impl Home {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let most = cx.settings.open_replies_max;
         let due = if connection.held { most / 2 } else { most };
-        let grabbing = connection.worker.as_ref().is_some_and(|worker| worker.grab.is_some());
+        let grabbing =
+            connection.worker.as_ref().is_some_and(|worker| worker.grab.is_some_and(|grab| !grab.open));
         let hold = grabbing || connection.paused_by > 0 || connection.replies.len() >= due.max(1);
         if hold != connection.held {
             connection.held = hold;
@@ -341,3 +350,22 @@ const CLIENT_ID_BYTES_MAX: usize = 127;
 
 /// Room that `scratch` may keep.
 const SCRATCH_KEPT: usize = 64 * 1024;
+
+/// Whether it is a GRAB, or news of a job: what a worker with an open GRAB goes on with.
+const fn is_of_work(frame: &Frame<'_>) -> bool {
+    matches!(
+        frame,
+        Frame::Binary(Packet {
+            command: Command::GrabJob
+                | Command::GrabJobUniq
+                | Command::GrabJobAll
+                | Command::WorkComplete
+                | Command::WorkFail
+                | Command::WorkException
+                | Command::WorkData
+                | Command::WorkStatus
+                | Command::WorkWarning,
+            ..
+        })
+    )
+}

@@ -20,6 +20,7 @@ mod grab;
 mod home;
 pub mod ids;
 pub mod message;
+mod open_grab;
 pub mod outbox;
 mod outlook;
 mod owner;
@@ -151,10 +152,11 @@ impl Shard {
     #[must_use]
     pub fn deadline(&self, now: Now) -> Option<u64> {
         let patience = self.home.patience.front().map(|first| first.until_us);
-        [patience, self.owner.deadline_us(now)].into_iter().flatten().min()
+        let moment = self.home.moments.front().map(|first| first.until_us);
+        [patience, moment, self.owner.deadline_us(now)].into_iter().flatten().min()
     }
 
-    /// Does what is due: epoch jobs, job timeouts, patience with woken workers.
+    /// Does what is due: epoch jobs, job timeouts, patience with woken workers, GRABs that stay open.
     pub fn expire(&mut self, now: Now, out: &mut impl Outbox) {
         let (home, owner, mut cx) = parts!(self, now, out);
         owner.expire(&mut cx);

@@ -9,7 +9,7 @@ use crate::queue::body::Body;
 /// How soon bytes must leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
-    /// At the end of this turn: a worker is waiting to work.
+    /// At the end of this turn: a worker has nothing to do.
     Now,
     /// When nothing else is ready, or after a bounded number of turns: waiting
     /// gathers more replies into one send.

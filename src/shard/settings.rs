@@ -51,6 +51,8 @@ pub struct Settings {
     pub functions_max: usize,
     /// How long a woken worker may take to come for a job before another is woken, in microseconds.
     pub wake_patience_us: u64,
+    /// How long a GRAB may wait for a job that is likely to come, in microseconds; 0 for NO_JOB at once.
+    pub grab_open_us: u64,
 }
 
 impl Default for Settings {
@@ -69,6 +71,7 @@ impl Default for Settings {
             worker_functions_max: 10_000,
             functions_max: 1_000_000,
             wake_patience_us: 50_000,
+            grab_open_us: 1_000,
         }
     }
 }

@@ -68,8 +68,10 @@ impl Home {
         }
     }
 
-    /// Wakes up to `count` sleepers of a function; how many wakes are left over.
-    pub(super) fn wake<O: Outbox>(&mut self, slot: u32, mut count: u32, cx: &mut Context<'_, O>) -> u32 {
+    /// Wakes up to `count` sleepers of a function, open GRABs first; how many
+    /// wakes are left over.
+    pub(super) fn wake<O: Outbox>(&mut self, slot: u32, count: u32, cx: &mut Context<'_, O>) -> u32 {
+        let mut count = self.wake_open(slot, count, cx);
         while count > 0 {
             let entry = self.beliefs.at_mut(slot);
             let Some(listed) = entry.sleepers.pop_front() else { break };
@@ -130,6 +132,7 @@ impl Home {
     }
 
     pub(super) fn expire<O: Outbox>(&mut self, cx: &mut Context<'_, O>) {
+        self.expire_open(cx);
         while let Some(patience) = self.patience.pop_front_if(|first| first.until_us <= cx.now.mono_us) {
             let worker = self.connections.worker(patience.worker);
             if let Some(Sleep::Woken { function, wake }) = worker.map(|worker| worker.sleep)

@@ -1,6 +1,8 @@
 //! What a home knows of one worker: what it serves, whether it sleeps, which
 //! jobs it holds. Decides nothing (`grab.rs`, `outlook.rs`, `sleep.rs`).
 
+use std::collections::VecDeque;
+
 use hashbrown::HashMap;
 
 use super::message::{HomeFunction, Run};
@@ -45,6 +47,16 @@ pub(super) struct Grab {
     pub(super) woken_for: Option<HomeFunction>,
     /// Owners that had nothing for it.
     pub(super) misses: u8,
+    /// It waits for a job to come, and no owner is asked.
+    pub(super) open: bool,
+    /// When a job must have come, once it has been open.
+    pub(super) open_until_us: Option<u64>,
+}
+
+impl Grab {
+    pub(super) const fn new(form: GrabForm, sequence: u32) -> Self {
+        Self { form, sequence, woken_for: None, misses: 0, open: false, open_until_us: None }
+    }
 }
 
 /// A job that a worker has.
@@ -74,6 +86,8 @@ pub(super) struct Worker {
     pub(super) timed: bool,
     pub(super) sleep: Sleep,
     pub(super) grab: Option<Grab>,
+    /// GRABs that came while that one was open.
+    pub(super) grabs_behind: VecDeque<Grab>,
     /// By number.
     pub(super) held: HashMap<u64, Held>,
     pub(super) grabbed: u64,

@@ -113,7 +113,8 @@ impl Play {
             let before = self.world.model.tick;
             self.read_all();
             if self.world.model.tick == before && !self.world.step() {
-                return;
+                let Some(us) = self.world.open_grab_ends_in_us() else { return };
+                self.world.pass(us);
             }
         }
     }

@@ -4,9 +4,9 @@
 use gearshard::queue::job::Priority;
 use gearshard::shard::settings::{Retries, Wakeup};
 
-use crate::ask::{Ask, Grab, Load, Unique};
+use crate::ask::{Ask, Grab, Load, Unique, Work};
 use crate::link::{LinkId, News};
-use crate::model::{Fate, Submit};
+use crate::model::{Fate, RunId, Submit};
 use crate::options::{Loss, Options};
 use crate::world::{PATIENCE_US, World};
 
@@ -20,6 +20,7 @@ fn world(shards: u16, functions: u8) -> World {
         congestion: false,
         epochs: true,
         open_replies_max: 4096,
+        grab_open_us: 0,
         ..Options::of(u64::from(shards), 0)
     };
     World::new(options, false)
@@ -190,5 +191,120 @@ fn a_worker_alone_never_asks_in_vain() {
         assert_eq!(missed, 0, "{shards} shards: what is left comes with every job");
         sleep(&mut world, link);
         assert_eq!(world.model.noops, 0, "{shards} shards: nothing is left");
+    }
+}
+
+const OPEN_US: u64 = 1_000;
+
+fn world_with_open_grabs(shards: u16, functions: u8) -> World {
+    let World { options, .. } = world(shards, functions);
+    World::new(Options { grab_open_us: OPEN_US, ..options }, false)
+}
+
+/// A worker that has done so many jobs, one every `gap_us`.
+fn busy_worker(world: &mut World, client: LinkId, functions: &[u8], gap_us: u64) -> LinkId {
+    let link = worker(world, 1, functions);
+    for _ in 0..40 {
+        submit(world, client, functions[0], Priority::Normal, 0);
+        assert!(grab(world, link).is_some());
+        world.pass(gap_us);
+    }
+    link
+}
+
+fn ask(world: &mut World, link: LinkId) {
+    world.send(link, Ask::Grab { kind: Grab::Plain, sent: 0 });
+    world.run_until_quiet();
+}
+
+#[test]
+fn a_grab_stays_open_where_jobs_come_quickly() {
+    for shards in 1..=8 {
+        let mut world = world_with_open_grabs(shards, 2);
+        let client = world.open(0);
+        let sleeper = worker(&mut world, 1, &[0, 1]);
+        let links = [(); 2].map(|()| busy_worker(&mut world, client, &[0, 1], 100));
+        let noops = world.model.noops;
+        sleep(&mut world, sleeper);
+        for link in links {
+            ask(&mut world, link);
+            assert!(world.read(link).is_none(), "{shards} shards: it is answered with a job");
+        }
+        // Also one of the function that has been quiet.
+        for (link, function) in links.into_iter().zip([1, 0]) {
+            submit(&mut world, client, function, Priority::Low, 0);
+            let Some(News::Assigned { number, .. }) = world.read(link) else {
+                panic!("{shards} shards: the first to ask gets the first job")
+            };
+            assert_eq!(world.model.jobs[&number].function, function);
+        }
+        assert_eq!(world.model.noops, noops, "{shards} shards: the sleeper sleeps on");
+        submit(&mut world, client, 0, Priority::Normal, 0);
+        assert_eq!(world.model.noops, noops + 1, "{shards} shards: nobody else asks");
+    }
+}
+
+#[test]
+fn an_open_grab_is_answered_when_its_moment_is_over() {
+    for shards in 1..=8 {
+        let mut world = world_with_open_grabs(shards, 1);
+        let client = world.open(0);
+        let link = busy_worker(&mut world, client, &[0], 100);
+        ask(&mut world, link);
+        world.pass(OPEN_US - 1);
+        world.run_until_quiet();
+        assert!(world.read(link).is_none(), "{shards} shards: too early");
+        world.pass(1);
+        world.run_until_quiet();
+        assert!(matches!(world.read(link), Some(News::NoJob)), "{shards} shards");
+        assert_eq!(
+            grab(&mut world, link),
+            None,
+            "{shards} shards: none came for so long that none is expected"
+        );
+    }
+}
+
+#[test]
+fn a_grab_is_answered_at_once_where_jobs_come_slowly() {
+    for shards in 1..=8 {
+        let mut world = world_with_open_grabs(shards, 1);
+        let client = world.open(0);
+        let link = busy_worker(&mut world, client, &[0], OPEN_US + 100);
+        assert_eq!(grab(&mut world, link), None, "{shards} shards");
+    }
+}
+
+#[test]
+fn results_and_further_grabs_are_taken_in_while_a_grab_is_open() {
+    for shards in 1..=8 {
+        let mut world = world_with_open_grabs(shards, 1);
+        let client = world.open(0);
+        let link = busy_worker(&mut world, client, &[0], 100);
+        let (number, run) = held_job(&mut world, client, link);
+        for _ in 0..3 {
+            ask(&mut world, link);
+        }
+        world.send(link, Ask::Work { number, run: Some(run), what: Work::Complete });
+        world.run_until_quiet();
+        assert!(!world.model.live.contains(&number), "{shards} shards: the result waits");
+        assert!(world.read(link).is_none(), "{shards} shards: it is answered with a job");
+        submit(&mut world, client, 0, Priority::Normal, 0);
+        submit(&mut world, client, 0, Priority::Normal, 0);
+        for _ in 0..2 {
+            assert!(matches!(world.read(link), Some(News::Assigned { .. })), "{shards} shards");
+        }
+        assert!(world.read(link).is_none(), "{shards} shards: one is still open");
+        sleep(&mut world, link);
+        assert!(matches!(world.read(link), Some(News::NoJob)), "{shards} shards: it is about to sleep");
+    }
+}
+
+fn held_job(world: &mut World, client: LinkId, link: LinkId) -> (u64, RunId) {
+    submit(world, client, 0, Priority::Normal, 0);
+    ask(world, link);
+    match world.read(link) {
+        Some(News::Assigned { number, run }) => (number, run),
+        news => panic!("{news:?}"),
     }
 }

@@ -87,6 +87,7 @@ impl World {
             retries: options.retries,
             open_replies_max: options.open_replies_max,
             wake_patience_us: PATIENCE_US,
+            grab_open_us: options.grab_open_us,
             ..Settings::default()
         });
         let now = Now { mono_us: 1_000_000, unix_us: 1_700_000_000_000_000 + rng.u64(..1_000_000) };
@@ -406,6 +407,13 @@ impl World {
     /// The earliest moment at which some shard has something to do.
     pub(crate) fn deadline(&self) -> Option<u64> {
         self.cells.iter().filter_map(|cell| cell.shard.deadline(self.model.now)).min()
+    }
+
+    /// When the next GRAB that waits for a job must be answered, if one waits.
+    pub(crate) fn open_grab_ends_in_us(&self) -> Option<u64> {
+        let waits = self.model.links.iter().any(|link| link.open && link.owes_a_grab());
+        let ahead_us = self.deadline()?.saturating_sub(self.model.now.mono_us);
+        (waits && ahead_us <= self.options.grab_open_us).then_some(ahead_us)
     }
 
     pub(crate) fn pass(&mut self, us: u64) {
