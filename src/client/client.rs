@@ -282,6 +282,18 @@ impl ClientBuilder {
         self
     }
 
+    /// The client for programs on tokio. It connects when it is first used.
+    ///
+    /// # Errors
+    /// When there is no server in the list.
+    #[cfg(feature = "tokio")]
+    pub fn build_async(self) -> Result<super::asynchronous::AsyncClient, ClientError> {
+        if self.options.servers.is_empty() {
+            return Err(ClientError::NoServer { attempts: Vec::new() });
+        }
+        Ok(super::asynchronous::AsyncClient::new(self.options))
+    }
+
     /// The client. It connects when it is first used.
     ///
     /// # Errors

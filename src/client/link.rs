@@ -148,9 +148,8 @@ impl Link {
                 Ok(())
             }
             Err(error) => {
-                let rest = REST_MIN.saturating_mul(1 << state.failures.min(16)).min(REST_MAX);
+                state.rests_until = Some(Instant::now() + rest_after(state.failures));
                 state.failures += 1;
-                state.rests_until = Some(Instant::now() + rest);
                 Err(error)
             }
         }
@@ -215,7 +214,10 @@ impl Link {
             match wire.socket.send(wire.talk.outgoing()) {
                 Ok(count) => {
                     wire.talk.sent(count);
-                    stuck_since = None;
+                    if stuck_since.take().is_some() {
+                        // It reads, if slowly; it cannot answer what it has not got.
+                        wire.due_since = Instant::now();
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     let since = *stuck_since.get_or_insert_with(Instant::now);
@@ -379,6 +381,11 @@ impl Link {
     pub(super) fn abandon(&self, slot: u32) {
         self.lock().mailboxes.abandon(slot);
     }
+}
+
+/// For how long a server is left alone that could not be reached so many times before.
+pub(super) fn rest_after(failures: u32) -> Duration {
+    REST_MIN.saturating_mul(1 << failures.min(16)).min(REST_MAX)
 }
 
 /// Nobody leads, but somebody waits: let one of them lead.

@@ -5,11 +5,15 @@
 //! - [`Worker`] serves functions for all servers of a list at once.
 //! - [`MapReduce`] splits jobs into parts that run wherever there are workers.
 //! - [`conversation`] is the protocol under it, without sockets.
+//! - `asynchronous`, with the feature `tokio`, has clients and workers for programs on tokio.
 //!
 //! Knows packets, not queues: nothing of this crate's server is used here.
 
 mod address;
+#[cfg(feature = "tokio")]
+pub mod asynchronous;
 mod batch;
+mod choice;
 #[allow(clippy::module_inception, reason = "the client among clients and workers")]
 mod client;
 pub mod conversation;

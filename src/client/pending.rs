@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::error::ClientError;
+use super::address::ServerAddress;
+use super::error::{ClientError, LossReason};
 use super::job::{Job, JobHandle, Mode};
 use super::mailbox::{Letter, Member};
 use super::options::OnLoss;
@@ -31,6 +32,48 @@ pub enum Update {
     Restarted,
     /// The job is done; the last part of its result.
     Complete(Vec<u8>),
+}
+
+impl Update {
+    pub(super) const fn is_last(&self, mode: Mode) -> bool {
+        match self {
+            Self::Complete(_) => true,
+            Self::Created(_) => matches!(mode, Mode::Background),
+            _ => false,
+        }
+    }
+}
+
+/// What a letter says.
+pub(super) enum Opened {
+    Update(Update),
+    Lost(Arc<LossReason>),
+}
+
+/// Reads a letter about a job.
+///
+/// # Errors
+/// When the job has ended, and not with a result.
+pub(super) fn opened(
+    letter: Letter,
+    server: &Arc<ServerAddress>,
+    unread_bytes_max: usize,
+) -> Result<Opened, ClientError> {
+    Ok(Opened::Update(match letter {
+        Letter::Created(handle) => Update::Created(JobHandle::new(&handle, Some(Arc::clone(server)))),
+        Letter::Data(data) => Update::Data(data),
+        Letter::Warning(data) => Update::Warning(data),
+        Letter::Progress { numerator, denominator } => Update::Progress { numerator, denominator },
+        Letter::Complete(data) => Update::Complete(data),
+        Letter::Exception(data) => return Err(ClientError::Exception(data)),
+        Letter::Refused { code, text } => return Err(ClientError::Refused { code, text }),
+        Letter::Unread => return Err(ClientError::Unread { limit: unread_bytes_max }),
+        Letter::Lost(reason) => return Ok(Opened::Lost(reason)),
+        // The others answer questions; a job has none.
+        Letter::Failed | Letter::Status(_) | Letter::Echo(_) | Letter::OptionSet => {
+            return Err(ClientError::Failed);
+        }
+    }))
 }
 
 /// A foreground job that has been submitted: wait for its result, or follow it
@@ -195,38 +238,23 @@ impl Pending {
     }
 
     fn open(&mut self, letter: Letter) -> Result<Update, ClientError> {
-        Ok(match letter {
-            Letter::Created(handle) => {
-                let server = Arc::clone(&self.servers.links[self.place.link].address);
-                let handle = JobHandle::new(&handle, Some(server));
-                self.handle = Some(handle.clone());
-                if self.mode == Mode::Background {
+        let server = &self.servers.links[self.place.link].address;
+        match opened(letter, server, self.servers.options.unread_bytes_max)? {
+            Opened::Update(update) => {
+                if let Update::Created(handle) = &update {
+                    self.handle = Some(handle.clone());
+                }
+                if update.is_last(self.mode) {
                     self.end();
                 }
-                Update::Created(handle)
+                Ok(update)
             }
-            Letter::Data(data) => Update::Data(data),
-            Letter::Warning(data) => Update::Warning(data),
-            Letter::Progress { numerator, denominator } => Update::Progress { numerator, denominator },
-            Letter::Complete(data) => {
-                self.end();
-                Update::Complete(data)
-            }
-            Letter::Exception(data) => return Err(ClientError::Exception(data)),
-            Letter::Refused { code, text } => return Err(ClientError::Refused { code, text }),
-            Letter::Unread => {
-                return Err(ClientError::Unread { limit: self.servers.options.unread_bytes_max });
-            }
-            Letter::Lost(reason) => {
+            Opened::Lost(reason) => {
                 self.servers.on_loss(self.place, &reason, self.losses)?;
                 self.resubmit()?;
-                Update::Restarted
+                Ok(Update::Restarted)
             }
-            // The others answer questions; a job has none.
-            Letter::Failed | Letter::Status(_) | Letter::Echo(_) | Letter::OptionSet => {
-                return Err(ClientError::Failed);
-            }
-        })
+        }
     }
 
     fn resubmit(&mut self) -> Result<(), ClientError> {

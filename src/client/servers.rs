@@ -2,26 +2,26 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use super::address::ServerAddress;
+use super::choice::Choice;
 use super::conversation::ClientConversation;
 use super::error::{ClientError, LossReason};
 use super::job::{InvalidJob, Job, Mode};
 use super::link::{Link, NotMade};
 use super::mailbox::{Letter, Member};
-use super::options::{OnLoss, Options, Spread};
+use super::options::{OnLoss, Options};
 
 /// How long a client with patience waits before it tries all servers again.
-const BETWEEN_ROUNDS: std::time::Duration = std::time::Duration::from_millis(50);
+pub(super) const BETWEEN_ROUNDS: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// Shared by a client, its clones, and everything that it has in flight.
 pub(super) struct Servers {
     pub(super) options: Arc<Options>,
     pub(super) links: Vec<Link>,
-    /// The one that answered last, where the first that answers gets everything.
-    current: AtomicUsize,
+    choice: Choice,
     batches: AtomicU64,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Place {
 }
 
 /// Who could not be reached.
-type Attempts = Vec<(ServerAddress, Arc<io::Error>)>;
+pub(super) type Attempts = Vec<(ServerAddress, Arc<io::Error>)>;
 
 /// Makes a request of one server; a failure to reach it is noted.
 fn attempt(
@@ -51,32 +51,13 @@ fn attempt(
     }
 }
 
-/// Where a key's requests go, best first.
-fn order(servers: &[ServerAddress], key: &[u8]) -> Vec<usize> {
-    // The server with the highest hash of key and address: when one goes, only its keys move.
-    let mut order: Vec<(u64, usize)> =
-        servers.iter().enumerate().map(|(index, server)| (hash(key, &server.to_string()), index)).collect();
-    order.sort_unstable_by(|one, other| other.cmp(one));
-    order.into_iter().map(|(_, index)| index).collect()
-}
-
-/// FNV-1a, stirred at the end. The same in every process, unlike the standard library's.
-fn hash(key: &[u8], server: &str) -> u64 {
-    let fnv =
-        key.iter().chain(b"\0").chain(server.as_bytes()).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-    let stirred = (fnv ^ (fnv >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    stirred ^ (stirred >> 33)
-}
-
 impl Servers {
     pub(super) fn new(options: Options) -> Self {
         let options = Arc::new(options);
         let links = options.servers.iter().map(|server| Link::new(server.clone(), Arc::clone(&options)));
         Self {
             links: links.collect(),
-            current: AtomicUsize::new(0),
+            choice: Choice::new(&options),
             batches: AtomicU64::new(0),
             options: Arc::clone(&options),
         }
@@ -92,16 +73,6 @@ impl Servers {
         if bytes > limit { Err(ClientError::Unread { limit }) } else { Ok(()) }
     }
 
-    fn order(&self, key: Option<&[u8]>) -> Vec<usize> {
-        let count = self.links.len();
-        let first = match (self.options.spread, key) {
-            (Spread::ByUnique, Some(key)) => return order(&self.options.servers, key),
-            (Spread::ByUnique, None) => fastrand::usize(..count.max(1)),
-            (Spread::FirstThatAnswers, _) => self.current.load(Relaxed),
-        };
-        (0..count).map(|step| (first + step) % count).collect()
-    }
-
     /// Makes a request of the first server that can be reached; `key` decides on the order.
     pub(super) fn place(
         &self,
@@ -110,19 +81,17 @@ impl Servers {
     ) -> Result<Place, ClientError> {
         let start = Instant::now();
         loop {
-            let first = self.current.load(Relaxed);
             // By far the most usual case, without a list of anything.
-            let likely = self.links.get(first).filter(|link| {
-                (self.links.len() == 1 || self.options.spread == Spread::FirstThatAnswers) && !link.rests()
-            });
+            let first = self.choice.usual();
+            let likely = first.map(|first| &self.links[first]).filter(|link| !link.rests());
             let mut attempts = Vec::new();
             if let Some(link) = likely
                 && let Some(slot) = attempt(link, &make, &mut attempts)?
             {
-                return Ok(Place { link: first, slot });
+                return Ok(Place { link: first.unwrap_or(0), slot });
             }
-            let order = self.order(key);
-            let rest = order.iter().copied().filter(|&index| likely.is_none() || index != first);
+            let order = self.choice.order(key).into_iter();
+            let rest = order.filter(|&index| likely.is_none() || Some(index) != first);
             match self.try_all(rest, attempts, &make) {
                 Err(ClientError::NoServer { .. }) if start.elapsed() < self.options.patience => {
                     std::thread::sleep(BETWEEN_ROUNDS);
@@ -142,7 +111,7 @@ impl Servers {
         let (resting, up): (Vec<_>, Vec<_>) = order.partition(|&index| self.links[index].rests());
         for index in up.into_iter().chain(resting) {
             if let Some(slot) = attempt(&self.links[index], &make, &mut attempts)? {
-                self.current.store(index, Relaxed);
+                self.choice.answered(index);
                 return Ok(Place { link: index, slot });
             }
         }
@@ -165,11 +134,7 @@ impl Servers {
     pub(super) fn on_loss(&self, place: Place, reason: &LossReason, losses: u32) -> Result<(), ClientError> {
         match self.options.on_loss {
             OnLoss::Resubmit(times) if losses < times => {
-                // A server that has just misbehaved is not the next one to be tried.
-                if self.options.spread == Spread::FirstThatAnswers {
-                    let next = (place.link + 1) % self.links.len();
-                    let _moved_on = self.current.compare_exchange(place.link, next, Relaxed, Relaxed);
-                }
+                self.choice.misbehaved(place.link);
                 Ok(())
             }
             _ => Err(self.lost(place, reason)),
@@ -205,39 +170,6 @@ impl Servers {
                 None => return Err(self.lost(place, &LossReason::Closed)),
             }
             losses += 1;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_spread_evenly_and_stay_when_another_server_goes() {
-        let servers = ServerAddress::list("a,b,c,d").unwrap();
-        let mut counts = [0; 4];
-        for number in 0..4000 {
-            let key = format!("unique {number}");
-            let all = order(&servers, key.as_bytes());
-            counts[all[0]] += 1;
-            let without_last = order(&servers[..3], key.as_bytes());
-            let expected: Vec<usize> = all.iter().copied().filter(|&index| index != 3).collect();
-            assert_eq!(without_last, expected);
-        }
-        assert!(counts.iter().all(|&count| (800..1200).contains(&count)), "{counts:?}");
-    }
-
-    #[test]
-    fn the_order_of_the_list_does_not_matter() {
-        let one = ServerAddress::list("a,b,c").unwrap();
-        let other = ServerAddress::list("c,a,b").unwrap();
-        for number in 0..100 {
-            let key = format!("{number}");
-            let names = |servers: &[ServerAddress]| -> Vec<String> {
-                order(servers, key.as_bytes()).into_iter().map(|index| servers[index].to_string()).collect()
-            };
-            assert_eq!(names(&one), names(&other));
         }
     }
 }

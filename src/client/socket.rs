@@ -170,7 +170,7 @@ fn tcp(host: &str, port: u16, timeout: Duration) -> io::Result<TcpStream> {
 }
 
 // Where the system lacks one of these, a dead peer is found out later.
-fn keep_alive(stream: &TcpStream) {
+pub(super) fn keep_alive(stream: &impl AsFd) {
     let _ = sockopt::set_socket_keepalive(stream, true);
     let _ = sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE);
     let _ = sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL);

@@ -198,6 +198,11 @@ impl ClientConversation {
         self.outbox.pending()
     }
 
+    /// Moves what is to be sent to the end of `to`, to be sent from there.
+    pub fn take_outgoing(&mut self, to: &mut Vec<u8>) {
+        self.outbox.take(to);
+    }
+
     /// So many bytes of [`outgoing`](Self::outgoing) have been sent.
     pub fn sent(&mut self, count: usize) {
         self.outbox.sent(count);

@@ -22,9 +22,19 @@ impl Outbox {
         &self.bytes[self.sent..]
     }
 
+    /// Moves what is pending to the end of `to`.
+    pub(super) fn take(&mut self, to: &mut Vec<u8>) {
+        if self.sent == 0 && to.is_empty() {
+            std::mem::swap(&mut self.bytes, to);
+        } else {
+            to.extend_from_slice(self.pending());
+            self.sent(usize::MAX);
+        }
+    }
+
     /// `count` more bytes are on their way; at most what is pending counts.
     pub(super) fn sent(&mut self, count: usize) {
-        self.sent = self.bytes.len().min(self.sent + count);
+        self.sent = self.bytes.len().min(self.sent.saturating_add(count));
         if self.sent == self.bytes.len() {
             self.sent = 0;
             if self.bytes.capacity() > KEPT_BYTES {

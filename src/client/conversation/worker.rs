@@ -33,6 +33,8 @@ pub struct Assignment<'a> {
 pub enum WorkerEvent<'a> {
     /// A job to run.
     Assigned(Assignment<'a>),
+    /// There was none for a grab.
+    NoJob,
     /// There may be a job again.
     Woken,
     /// The server refuses something that was sent earlier. Usually a result
@@ -135,6 +137,15 @@ impl WorkerConversation {
         }
     }
 
+    /// Asks for one job, whatever is held, unless it has been asked for one that has not been answered.
+    pub fn grab_one(&mut self) {
+        if self.state.grabs == 0 {
+            self.outbox.request(Command::GrabJobAll, &[], b"");
+            self.state.grabs = 1;
+            self.state.asleep = false;
+        }
+    }
+
     /// Asks to be woken by [`WorkerEvent::Woken`]; for an idle worker.
     pub fn sleep(&mut self) {
         self.outbox.request(Command::PreSleep, &[], b"");
@@ -146,6 +157,12 @@ impl WorkerConversation {
     #[must_use]
     pub const fn is_idle(&self) -> bool {
         self.state.held == 0 && self.state.grabs == 0
+    }
+
+    /// How many grabs have not been answered.
+    #[must_use]
+    pub const fn unanswered(&self) -> usize {
+        self.state.grabs
     }
 
     /// Whether it has asked to be woken and has not been.
@@ -199,6 +216,11 @@ impl WorkerConversation {
         self.outbox.pending()
     }
 
+    /// Moves what is to be sent to the end of `to`, to be sent from there.
+    pub fn take_outgoing(&mut self, to: &mut Vec<u8>) {
+        self.outbox.take(to);
+    }
+
     /// So many bytes of [`outgoing`](Self::outgoing) have been sent.
     pub fn sent(&mut self, count: usize) {
         self.outbox.sent(count);
@@ -246,7 +268,7 @@ fn event<'a>(state: &mut State, packet: &Packet<'a>) -> Result<Option<WorkerEven
         Command::JobAssignUniq => assignment(args[2], None),
         // gearmand sends this form only for jobs with a reducer; others may leave it empty.
         Command::JobAssignAll => assignment(args[2], Some(args[3]).filter(|name| !name.is_empty())),
-        Command::NoJob => Ok(None),
+        Command::NoJob => Ok(Some(WorkerEvent::NoJob)),
         // One may cross with a grab; that one's answer tells more.
         Command::Noop if !state.asleep => Ok(None),
         Command::Noop => {
@@ -310,7 +332,7 @@ mod tests {
         talk.grab();
         assert_eq!(said(&mut talk), ["WORK_STATUS", "WORK_COMPLETE", "GRAB_JOB_ALL"]);
         assert!(!talk.is_idle());
-        assert_eq!(heard(&mut talk, &response(Command::NoJob, &[], b"")), 0);
+        assert_eq!(heard(&mut talk, &response(Command::NoJob, &[], b"")), 1);
         assert!(talk.is_idle());
         talk.sleep();
         assert_eq!(heard(&mut talk, &response(Command::Noop, &[], b"")), 1);

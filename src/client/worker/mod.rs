@@ -18,3 +18,12 @@ pub use function::{Function, JobError, JobResult};
 pub use notice::Notice;
 pub use running::{Stopper, Worker};
 pub use task::WorkerJob;
+
+#[cfg(feature = "tokio")]
+pub(super) use notice::OnNotice;
+#[cfg(feature = "tokio")]
+pub(super) use serve::GOOD;
+#[cfg(feature = "tokio")]
+pub(super) use session::{GOODBYE, TICK, panic_message};
+#[cfg(feature = "tokio")]
+pub(super) use task::Held;

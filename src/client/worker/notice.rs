@@ -9,7 +9,7 @@ use crate::client::error::LossReason;
 use crate::client::job::JobHandle;
 
 /// Who is told.
-pub(super) type OnNotice = Box<dyn Fn(&Notice) + Send + Sync>;
+pub(in crate::client) type OnNotice = Box<dyn Fn(&Notice) + Send + Sync>;
 
 /// Something that happened to a worker, for its log; see
 /// [`WorkerBuilder::on_notice`](super::WorkerBuilder::on_notice).

@@ -18,7 +18,7 @@ use crate::client::error::LossReason;
 use crate::client::socket::{Socket, poll_for};
 
 /// A connection that lasted this long was a good one: the next attempt comes soon.
-const GOOD: Duration = Duration::from_secs(5);
+pub(in crate::client) const GOOD: Duration = Duration::from_secs(5);
 
 /// What all threads of a worker share.
 pub(super) struct Shared {

@@ -28,9 +28,9 @@ const CORKED_TIME: Duration = Duration::from_micros(200);
 /// A function whose jobs take longer is not run before earlier results are sent.
 const QUICK: Duration = Duration::from_micros(50);
 /// A grab that is not answered within this time does not keep other connections from working.
-pub(super) const TICK: Duration = Duration::from_millis(200);
+pub(in crate::client) const TICK: Duration = Duration::from_millis(200);
 /// How long to wait, at the end, until the server has taken everything.
-const GOODBYE: Duration = Duration::from_secs(2);
+pub(in crate::client) const GOODBYE: Duration = Duration::from_secs(2);
 
 /// How a connection ended.
 pub(super) enum End {
@@ -297,7 +297,7 @@ impl Session {
     }
 }
 
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+pub(in crate::client) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
 }

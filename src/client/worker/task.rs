@@ -9,18 +9,18 @@ use crate::client::job::JobHandle;
 
 /// A job that was handed out, in one piece of memory: handle, unique, reducer, workload.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(in crate::client) struct Held {
     bytes: Vec<u8>,
     handle_end: usize,
     unique_end: usize,
     reducer_end: usize,
     has_reducer: bool,
     /// Which of the worker's functions it is for, if it serves it at all.
-    pub(super) function: Option<usize>,
+    pub(in crate::client) function: Option<usize>,
 }
 
 impl Held {
-    pub(super) fn new(assignment: &Assignment<'_>, function: Option<usize>) -> Self {
+    pub(in crate::client) fn new(assignment: &Assignment<'_>, function: Option<usize>) -> Self {
         let reducer = assignment.reducer.unwrap_or_default();
         let bytes = [assignment.handle, assignment.unique, reducer, assignment.workload].concat();
         let handle_end = assignment.handle.len();
@@ -40,8 +40,24 @@ impl Held {
         &self.bytes[range]
     }
 
-    pub(super) fn handle(&self) -> &[u8] {
+    pub(in crate::client) fn handle(&self) -> &[u8] {
         self.part(0..self.handle_end)
+    }
+
+    pub(in crate::client) fn unique(&self) -> &[u8] {
+        self.part(self.handle_end..self.unique_end)
+    }
+
+    pub(in crate::client) fn reducer(&self) -> Option<&[u8]> {
+        self.has_reducer.then(|| self.part(self.unique_end..self.reducer_end))
+    }
+
+    pub(in crate::client) fn workload(&self) -> &[u8] {
+        self.part(self.reducer_end..self.bytes.len())
+    }
+
+    pub(in crate::client) fn take_workload(&mut self) -> Vec<u8> {
+        self.bytes.split_off(self.reducer_end)
     }
 }
 
@@ -60,13 +76,13 @@ impl<'a> WorkerJob<'a> {
     /// What to run the function on.
     #[must_use]
     pub fn workload(&self) -> &[u8] {
-        self.held.part(self.held.reducer_end..self.held.bytes.len())
+        self.held.workload()
     }
 
     /// The workload, to keep; it is empty afterwards.
     #[must_use]
     pub fn take_workload(&mut self) -> Vec<u8> {
-        self.held.bytes.split_off(self.held.reducer_end)
+        self.held.take_workload()
     }
 
     /// The server's name for the job.
@@ -84,13 +100,13 @@ impl<'a> WorkerJob<'a> {
     /// The unique that the client gave; empty when there is none.
     #[must_use]
     pub fn unique(&self) -> &[u8] {
-        self.held.part(self.held.handle_end..self.held.unique_end)
+        self.held.unique()
     }
 
     /// The function that runs the parts, for a job that is to be split.
     #[must_use]
     pub fn reducer(&self) -> Option<&[u8]> {
-        self.held.has_reducer.then(|| self.held.part(self.held.unique_end..self.held.reducer_end))
+        self.held.reducer()
     }
 
     /// Sends a part of the result at once.
