@@ -144,8 +144,10 @@ fn foreground_for_a_time() {
 #[test]
 fn open_loop() {
     for more in [&["--arrivals=poisson", "--spin=300"][..], &["--threads=3", "--max-inflight=40"]] {
-        let scenario = [&["fg", "--count=400", "--rate=4000,1000..3000", "--warmup=0.02"], more].concat();
-        everywhere(&scenario, phases(&[("foreground at 4000/s", 200), ("foreground at 1000..3000/s", 200)]));
+        let scenario =
+            [&["fg", "--count=600", "--rate=4000,1000..3000,4000", "--warmup=0.02"], more].concat();
+        let expected = ["foreground at 4000/s", "foreground at 1000..3000/s", "foreground at 4000/s (2)"];
+        everywhere(&scenario, phases(&expected.map(|phase| (phase, 200))));
     }
 }
 

@@ -161,6 +161,16 @@ impl Report {
         });
     }
 
+    /// This name, or one like it that no phase has yet.
+    pub(crate) fn name_of_its_own(&self, name: String) -> String {
+        let taken = |name: &str| self.phases.iter().any(|phase| phase.name == name);
+        if !taken(&name) {
+            return name;
+        }
+        let mut others = (2_u32..).map(|count| format!("{name} ({count})"));
+        others.find(|other| !taken(other)).expect("there are more names than phases")
+    }
+
     /// Adds a figure.
     pub(crate) fn figure(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {
         self.figures.push(Figure { name: name.into(), value, unit: unit.to_owned() });

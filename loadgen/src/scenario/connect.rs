@@ -73,7 +73,7 @@ impl Connect {
             return Ok(());
         };
         for schedule in schedules {
-            let name = format!("{NAME} at {}", schedule.slope());
+            let name = report.name_of_its_own(format!("{NAME} at {}", schedule.slope()));
             let count = schedule.jobs().unwrap_or_default();
             let outcome = storm(self, target, run, count, Some(schedule))?;
             report.phase(name.as_str(), &outcome);

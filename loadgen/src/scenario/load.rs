@@ -93,7 +93,7 @@ impl Open {
             if stop::requested() {
                 break;
             }
-            let name = format!("{name} at {}", schedule.slope());
+            let name = report.name_of_its_own(format!("{name} at {}", schedule.slope()));
             let outcome = fleet.open(&self.offered(schedule), unit)?;
             report.phase(name.as_str(), &outcome);
             report_lateness(report, &name, &outcome);
