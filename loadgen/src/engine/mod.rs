@@ -5,7 +5,7 @@
 //! phases; all share one [`run`]. Those with a Gearman server are [`role`]s, such as
 //! [`client`] and [`worker`].
 
-mod alarm;
+pub(crate) mod alarm;
 pub(crate) mod arrivals;
 pub(crate) mod client;
 pub(crate) mod connection;

@@ -19,7 +19,9 @@ use mio::{Events, Interest, Poll, Token};
 use super::load::{Pace, report_lateness};
 use super::{Measure, new_run};
 use crate::abort::Abort;
+use crate::engine::alarm::{ALARM, Alarm};
 use crate::engine::arrivals::Schedule;
+use crate::engine::conversation::Greeting;
 use crate::engine::fleet::{Extent, Outcome, Target};
 use crate::engine::ledger::Fault;
 use crate::engine::payload::STAMP_BYTES;
@@ -57,6 +59,13 @@ impl Measure for Connect {
         &self.common
     }
 
+    fn greeting(&self) -> Result<Greeting, Abort> {
+        match self.common.threads {
+            1 => Ok(Greeting::gearman()),
+            _ => Err(Abort("a storm blows from one thread; start several instead of --threads".to_owned())),
+        }
+    }
+
     fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
         let run = Arc::new(new_run(Picks::one(STAMP_BYTES), Picks::one(Vec::new()), Uniques::None));
         let steps = self.steps(target, &run, report);
@@ -77,7 +86,7 @@ impl Connect {
             let count = schedule.jobs().unwrap_or_default();
             let outcome = storm(self, target, run, count, Some(schedule))?;
             report.phase(name.as_str(), &outcome);
-            report_lateness(report, &name, &outcome);
+            report_lateness(report, &name, &outcome, "a processor of its own, or a lower --rate");
             if outcome.held {
                 report.warn(format!(
                     "{name}: the server did not keep up: {} connections were under way (--concurrency), and later ones had to wait",
@@ -146,6 +155,7 @@ struct Storm {
     ended: u64,
     answered: u64,
     poll: Poll,
+    alarm: Alarm,
     attempts: Vec<Option<Attempt>>,
     free: Vec<usize>,
     kept: Vec<TcpStream>,
@@ -163,6 +173,8 @@ impl Storm {
         schedule: Option<Schedule>,
     ) -> Result<Self, Abort> {
         let concurrency = options.concurrency as usize;
+        let poll = Poll::new()?;
+        let alarm = Alarm::new(poll.registry())?;
         Ok(Self {
             server: target.server,
             patience: target.patience,
@@ -173,7 +185,8 @@ impl Storm {
             begun: 0,
             ended: 0,
             answered: 0,
-            poll: Poll::new()?,
+            poll,
+            alarm,
             attempts: (0..concurrency).map(|_| None).collect(),
             free: (0..concurrency).rev().collect(),
             kept: Vec::new(),
@@ -191,15 +204,16 @@ impl Storm {
             let awake = Instant::now();
             let next_due = self.begin_what_is_due(started)?;
             self.busy += awake.elapsed();
-            let wait = next_due.map_or(TICK, |due| due.saturating_duration_since(Instant::now()).min(TICK));
-            if let Err(error) = self.poll.poll(&mut events, Some(wait)) {
+            let tick = Instant::now() + TICK;
+            let wait = self.alarm.at(next_due.map_or(tick, |due| due.min(tick)))?;
+            if let Err(error) = self.poll.poll(&mut events, wait) {
                 if error.kind() == ErrorKind::Interrupted {
                     continue;
                 }
                 return Err(error.into());
             }
             let awake = Instant::now();
-            for event in &events {
+            for event in events.iter().filter(|event| event.token() != ALARM) {
                 self.ready(event.token().0);
             }
             if looked.elapsed() > TICK {

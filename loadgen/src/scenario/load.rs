@@ -17,6 +17,9 @@ use crate::report::Report;
 /// A generator this late to send, at the 99th percentile, tells of itself.
 const LATENESS_MAX: Duration = Duration::from_millis(1);
 
+/// What a fleet that is late needs.
+const REMEDY: &str = "a processor of its own and --spin, more --threads, or a lower --rate";
+
 /// When things are due, if that is not up to the server.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Pace {
@@ -96,7 +99,7 @@ impl Open {
             let name = report.name_of_its_own(format!("{name} at {}", schedule.slope()));
             let outcome = fleet.open(&self.offered(schedule), unit)?;
             report.phase(name.as_str(), &outcome);
-            report_lateness(report, &name, &outcome);
+            report_lateness(report, &name, &outcome, REMEDY);
             if outcome.held {
                 self.report_held(report, &name, &outcome);
             }
@@ -137,9 +140,9 @@ impl Open {
     }
 }
 
-/// Tells by how much the generator itself was late.
+/// Tells by how much the generator itself was late, and what would help it.
 #[allow(clippy::cast_precision_loss, reason = "figures for people")]
-pub(super) fn report_lateness(report: &mut Report, name: &str, outcome: &Outcome) {
+pub(super) fn report_lateness(report: &mut Report, name: &str, outcome: &Outcome, remedy: &str) {
     let Some(lateness) = outcome.lateness.as_ref().filter(|lateness| !lateness.is_empty()) else { return };
     let p99 = lateness.value_at_quantile(0.99);
     for (at, ns) in [("p50", lateness.value_at_quantile(0.5)), ("p99", p99)] {
@@ -147,7 +150,7 @@ pub(super) fn report_lateness(report: &mut Report, name: &str, outcome: &Outcome
     }
     if u128::from(p99) > LATENESS_MAX.as_nanos() {
         report.warn(format!(
-            "{name}: the generator itself was {:.1} ms late to send, at the 99th percentile, which is part of the latency; give it a processor of its own and --spin, more --threads, or a lower --rate",
+            "{name}: the generator itself was {:.1} ms late to send, at the 99th percentile, which is part of the latency; give it {remedy}",
             p99 as f64 / 1e6
         ));
     }
