@@ -9,9 +9,9 @@
 //! that waits in a reserve is not read from, so each has one at a time, and everything
 //! else goes before it.
 
-use super::Work;
 use super::requests::{Requests, ran};
 use super::wire::{Read, block, each, line, number, put_number, strange, words};
+use super::{NAME_BYTES, Work, queue_name};
 use crate::engine::connection::Broken;
 use crate::engine::conversation::{Conversation, Greeting};
 use crate::engine::ledger::Fault;
@@ -34,19 +34,6 @@ const BARRIER: &[u8] = b"list-tubes-watched\r\n";
 /// Seconds that a worker may have a job: longer than any run waits.
 const RUN_SECONDS: &str = "3600";
 
-/// Bytes of a tube's name.
-const NAME_BYTES: usize = 14;
-
-/// The tube of a run's jobs, or of a client's results.
-fn name(tag: u32, client: Option<u32>) -> Vec<u8> {
-    let name = match client {
-        None => format!("{tag:08x}.jobs_"),
-        Some(client) => format!("{tag:08x}.{client:05x}"),
-    };
-    assert_eq!(name.len(), NAME_BYTES, "a million clients are more than there are ports");
-    name.into_bytes()
-}
-
 /// Puts jobs, and reserves results.
 pub(crate) struct Client {
     requests: Requests,
@@ -62,8 +49,8 @@ impl Client {
         Self {
             requests: Requests::new(in_flight),
             work,
-            jobs: name(tag, None),
-            results: name(tag, Some(client)),
+            jobs: queue_name(tag, None),
+            results: queue_name(tag, Some(client)),
             reserves: false,
         }
     }
@@ -148,7 +135,7 @@ pub(crate) struct Worker {
 impl Worker {
     /// A worker of the run with this tag.
     pub(crate) fn new(tag: u32, work: Work) -> Self {
-        Self { work, jobs: name(tag, None), reserves: false }
+        Self { work, jobs: queue_name(tag, None), reserves: false }
     }
 
     fn run(&self, turn: &mut Turn<'_>, job: &[u8]) {
@@ -298,10 +285,5 @@ mod tests {
         {
             assert!(said(bad).is_err(), "{}", bad.escape_ascii());
         }
-    }
-
-    #[test]
-    fn names_have_one_length() {
-        assert_eq!(name(0xab, None).len(), name(u32::MAX, Some(0xf_ffff)).len());
     }
 }

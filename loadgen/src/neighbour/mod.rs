@@ -53,3 +53,32 @@ pub(crate) enum Work {
     /// As `flow`: a client puts it in, a worker takes it; the client hears only that it is in.
     Flow,
 }
+
+/// Bytes of the name of a list or tube: a job that is to be answered begins with
+/// that of its client's.
+const NAME_BYTES: usize = 14;
+
+/// The list or tube of a run's jobs, or of a client's results.
+fn queue_name(tag: u32, client: Option<u32>) -> Vec<u8> {
+    let name = match client {
+        None => format!("{tag:08x}.jobs_"),
+        Some(client) => format!("{tag:08x}.{client:05x}"),
+    };
+    assert_eq!(name.len(), NAME_BYTES, "a million clients are more than there are ports");
+    name.into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_have_one_length_and_tell_runs_and_clients_apart() {
+        let names = [(1, None), (2, None), (1, Some(0)), (1, Some(0xf_ffff)), (u32::MAX, Some(0))];
+        let names: HashSet<Vec<u8>> =
+            names.into_iter().map(|(tag, client)| queue_name(tag, client)).collect();
+        assert_eq!(names.len(), 5);
+    }
+}

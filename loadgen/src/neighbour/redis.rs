@@ -7,9 +7,9 @@
 //! from, so each has one at a time, and everything else goes before it. A client
 //! pushes and pops on one connection, which costs the server less than two would.
 
-use super::Work;
 use super::requests::{Requests, ran};
 use super::wire::{Read, block, each, line, number, put_number, strange};
+use super::{NAME_BYTES, Work, queue_name};
 use crate::engine::connection::Broken;
 use crate::engine::conversation::{Conversation, Greeting};
 use crate::engine::ledger::Fault;
@@ -24,19 +24,6 @@ pub(super) fn greeting() -> Greeting {
         question: b"PING\r\n".to_vec(),
         answer: b"+PONG\r\n".to_vec(),
     }
-}
-
-/// Bytes of a list's name.
-const NAME_BYTES: usize = 14;
-
-/// The list of jobs of a run, or of a client's results.
-fn name(tag: u32, client: Option<u32>) -> Vec<u8> {
-    let name = match client {
-        None => format!("{tag:08x}:jobs_"),
-        Some(client) => format!("{tag:08x}:{client:05x}"),
-    };
-    assert_eq!(name.len(), NAME_BYTES, "a million clients are more than there are ports");
-    name.into_bytes()
 }
 
 /// Takes from one list, once at a time.
@@ -78,8 +65,8 @@ pub(crate) struct Client {
 impl Client {
     /// The client with this number of the run with this tag, with `in_flight` jobs unanswered.
     pub(crate) fn new(tag: u32, client: u32, in_flight: u32, work: Work, batch: u32) -> Self {
-        let results = Pop::new(name(tag, Some(client)), batch);
-        Self { requests: Requests::new(in_flight), work, jobs: name(tag, None), results }
+        let results = Pop::new(queue_name(tag, Some(client)), batch);
+        Self { requests: Requests::new(in_flight), work, jobs: queue_name(tag, None), results }
     }
 
     fn push_what_may_be(&mut self, turn: &mut Turn<'_>) {
@@ -153,7 +140,7 @@ pub(crate) struct Worker {
 impl Worker {
     /// A worker of the run with this tag that takes up to `batch` jobs at once.
     pub(crate) fn new(tag: u32, work: Work, batch: u32) -> Self {
-        Self { work, jobs: Pop::new(name(tag, None), batch) }
+        Self { work, jobs: Pop::new(queue_name(tag, None), batch) }
     }
 
     fn run(&self, turn: &mut Turn<'_>, job: &[u8]) {
@@ -322,6 +309,5 @@ mod tests {
         out.clear();
         push(&mut out, b"l", 12);
         assert_eq!(out, b"*3\r\n$5\r\nLPUSH\r\n$1\r\nl\r\n$12\r\n");
-        assert_eq!(name(0xab, None).len(), name(u32::MAX, Some(0xf_ffff)).len());
     }
 }
