@@ -266,7 +266,9 @@ impl Spread {
         let cells = inboxes.into_iter().zip(0..).map(|(inbox, id)| Cell {
             shard: Shard::new(ShardId(id), Arc::clone(&settings)),
             inbox,
-            staging: Staging::new(ShardId(id), addresses.clone(), |from, batch| (from, batch)),
+            staging: Staging::new(ShardId(id), addresses.clone(), Message::leaves, |from, batch| {
+                (from, batch)
+            }),
             links: Vec::new(),
             parked: false,
             spent: Duration::ZERO,

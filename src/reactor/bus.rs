@@ -1,6 +1,6 @@
 //! The inboxes of the shards, and how a sleeping shard is woken.
 //!
-//! Messages are staged during a turn and leave at its end, in order. A wake is
+//! Messages are staged during a turn and leave at its end. A wake is
 //! a system call, so a shard that is awake is never woken: it says when it is
 //! about to park, and the first sender after that wakes it, once. Knows
 //! nothing of what a message means.
@@ -31,6 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::shard::ids::ShardId;
+use crate::shard::message::Leaves;
 
 /// Something that can end another thread's poll.
 pub(crate) trait Wake: Send + Sync {
@@ -132,38 +133,94 @@ impl<T> Inbox<T> {
 
 /// What one shard has for the others, staged until the end of its turn.
 ///
-/// Messages leave in the order in which they were staged, whatever their
-/// destinations: a job is announced to the homes of its workers before its
-/// client's home is told that it exists, and nobody who acts on the second may
-/// run ahead of the first. Neighbours in that order with one destination leave
-/// as one batch.
+/// Messages for one destination leave as one batch, in the order in which they
+/// were staged. A job is announced to the homes of its workers before any
+/// client's home is told that it exists, because nobody who acts on the second
+/// may run ahead of the first. So a destination with announcements is sent its
+/// batch before the others; if there are several, each is first sent all but
+/// what leaves last.
 pub(crate) struct Staging<M, T> {
     own: ShardId,
     addresses: Vec<Address<T>>,
-    staged: Vec<(ShardId, Vec<M>)>,
+    /// By destination.
+    staged: Vec<Staged<M>>,
+    /// Destinations with something staged, by their first message.
+    destinations: Vec<ShardId>,
+    /// Destinations with something that leaves first.
+    announced: usize,
+    leaves: fn(&M) -> Leaves,
     pack: fn(ShardId, Vec<M>) -> T,
     batches: u64,
+}
+
+struct Staged<M> {
+    batch: Vec<M>,
+    /// Something in it leaves first.
+    announces: bool,
 }
 
 impl<M, T> Staging<M, T> {
     /// `addresses` are those of all shards, `own` included; `pack` makes one
     /// inbox item of a batch from `own`.
-    pub(crate) fn new(own: ShardId, addresses: Vec<Address<T>>, pack: fn(ShardId, Vec<M>) -> T) -> Self {
-        Self { own, addresses, staged: Vec::new(), pack, batches: 0 }
+    pub(crate) fn new(
+        own: ShardId,
+        addresses: Vec<Address<T>>,
+        leaves: fn(&M) -> Leaves,
+        pack: fn(ShardId, Vec<M>) -> T,
+    ) -> Self {
+        let staged = addresses.iter().map(|_| Staged { batch: Vec::new(), announces: false }).collect();
+        Self { own, addresses, staged, destinations: Vec::new(), announced: 0, leaves, pack, batches: 0 }
     }
 
     /// Adds a message for `to`.
     pub(crate) fn stage(&mut self, to: ShardId, message: M) {
         assert!(to != self.own, "a shard loops messages to itself back internally");
-        match self.staged.last_mut() {
-            Some((last, batch)) if *last == to => batch.push(message),
-            _ => self.staged.push((to, vec![message])),
+        let staged = &mut self.staged[to.index()];
+        if staged.batch.is_empty() {
+            self.destinations.push(to);
         }
+        if (self.leaves)(&message) == Leaves::First && !std::mem::replace(&mut staged.announces, true) {
+            self.announced += 1;
+        }
+        staged.batch.push(message);
     }
 
     /// Sends everything staged.
     pub(crate) fn dispatch(&mut self) {
-        for (to, batch) in self.staged.drain(..) {
+        if self.destinations.is_empty() {
+            return;
+        }
+        let destinations = std::mem::take(&mut self.destinations);
+        let announced = std::mem::take(&mut self.announced);
+        if announced > 0 {
+            for &to in &destinations {
+                if std::mem::take(&mut self.staged[to.index()].announces) {
+                    self.announce(to, announced == 1);
+                }
+            }
+        }
+        for &to in &destinations {
+            self.send(to, std::mem::take);
+        }
+        self.destinations = destinations;
+        self.destinations.clear();
+    }
+
+    /// Sends to `to` what is staged, if not `all` then without what leaves last.
+    fn announce(&mut self, to: ShardId, all: bool) {
+        let leaves = self.leaves;
+        self.send(to, |batch| {
+            if all {
+                return std::mem::take(batch);
+            }
+            let last = batch.extract_if(.., |message| leaves(message) == Leaves::Last).collect();
+            std::mem::replace(batch, last)
+        });
+    }
+
+    fn send(&mut self, to: ShardId, part: impl FnOnce(&mut Vec<M>) -> Vec<M>) {
+        let batch = part(&mut self.staged[to.index()].batch);
+        if !batch.is_empty() {
             self.batches += 1;
             // A shard that is gone means that the server stops: nobody waits for this batch.
             self.addresses[to.index()].send((self.pack)(self.own, batch));
@@ -264,24 +321,64 @@ mod tests {
         assert!(parks > 0, "the owner never parked");
     }
 
+    /// Stages the letters for the destinations before them, and dispatches
+    /// twice; what came to whom, in the order in which it was sent. A capital
+    /// leaves first, a digit last.
+    fn sent(staged: &[(u16, char)]) -> Vec<(usize, String)> {
+        let leaves = |message: &char| match message {
+            'A'..='Z' => Leaves::First,
+            '0'..='9' => Leaves::Last,
+            _ => Leaves::InOrder,
+        };
+        let (log, seen) = crossbeam_channel::unbounded();
+        let addresses: Vec<_> = (0..4)
+            .map(|to| {
+                let (address, inbox) = inbox(CountedWakes(Arc::default()));
+                (address, (to, inbox))
+            })
+            .collect();
+        let (addresses, inboxes): (Vec<_>, Vec<_>) = addresses.into_iter().unzip();
+        let mut staging = Staging::new(ShardId(0), addresses, leaves, |from, batch: Vec<char>| {
+            assert_eq!(from, ShardId(0));
+            (Instant::now(), batch)
+        });
+        for &(to, message) in staged {
+            staging.stage(ShardId(to), message);
+        }
+        assert!(
+            inboxes.iter().all(|(_, inbox)| inbox.len() == 0),
+            "nothing leaves before the end of the turn"
+        );
+        staging.dispatch();
+        staging.dispatch();
+        for (to, inbox) in &inboxes {
+            while let Some((when, batch)) = inbox.try_take() {
+                log.send((when, *to, batch.into_iter().collect())).unwrap();
+            }
+        }
+        let mut sent: Vec<(Instant, usize, String)> = seen.try_iter().collect();
+        sent.sort_by_key(|&(when, ..)| when);
+        assert_eq!(sent.len() as u64, staging.batches());
+        sent.into_iter().map(|(_, to, batch)| (to, batch)).collect()
+    }
+
+    fn batches(expected: &[(usize, &str)]) -> Vec<(usize, String)> {
+        expected.iter().map(|&(to, batch)| (to, batch.to_owned())).collect()
+    }
+
     #[test]
-    fn messages_leave_in_order_and_neighbours_as_one_batch() {
-        let quiet = || CountedWakes(Arc::default());
-        let (to_0, _) = inbox(quiet());
-        let (to_1, inbox_1) = inbox(quiet());
-        let (to_2, inbox_2) = inbox(quiet());
-        let mut staging = Staging::new(ShardId(0), vec![to_0, to_1, to_2], |from, batch| (from, batch));
-        staging.stage(ShardId(2), 'a');
-        staging.stage(ShardId(1), 'b');
-        staging.stage(ShardId(2), 'c');
-        staging.stage(ShardId(2), 'd');
-        assert_eq!(inbox_2.len(), 0, "nothing leaves before the end of the turn");
-        staging.dispatch();
-        staging.dispatch();
-        assert_eq!(inbox_1.try_take(), Some((ShardId(0), vec!['b'])));
-        assert_eq!(inbox_2.try_take(), Some((ShardId(0), vec!['a'])));
-        assert_eq!(inbox_2.try_take(), Some((ShardId(0), vec!['c', 'd'])));
-        assert_eq!((inbox_1.len(), inbox_2.len(), staging.batches()), (0, 0, 3));
+    fn messages_leave_in_order_and_as_one_batch_for_each_destination() {
+        let staged = [(2, 'a'), (1, 'b'), (2, '1'), (1, '2'), (2, 'c')];
+        assert_eq!(sent(&staged), batches(&[(2, "a1c"), (1, "b2")]));
+        assert_eq!(sent(&[]), []);
+    }
+
+    #[test]
+    fn announcements_leave_before_whatever_leaves_last() {
+        let staged = [(3, 'x'), (1, 'A'), (2, '1'), (2, 'B'), (1, '2'), (2, 'c'), (3, '3')];
+        assert_eq!(sent(&staged), batches(&[(1, "A"), (2, "Bc"), (3, "x3"), (1, "2"), (2, "1")]));
+        let staged = [(3, 'x'), (3, '1'), (1, '2'), (1, 'A'), (3, '3'), (1, '4')];
+        assert_eq!(sent(&staged), batches(&[(1, "2A4"), (3, "x13")]), "there is nobody to wait for");
     }
 
     /// Tells a player that every token is used up.

@@ -20,7 +20,7 @@ use super::{Clock, Delivery, Limits};
 use crate::protocol::decode::decode;
 use crate::server::log::{Level, Log};
 use crate::shard::ids::{ConnId, Now, ShardId};
-use crate::shard::message::Refusal;
+use crate::shard::message::{Message, Refusal};
 use crate::shard::settings::Settings;
 use crate::shard::{Peer, Shard};
 
@@ -88,7 +88,7 @@ impl EventLoop {
     /// A loop at rest.
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { id, poll, registry, inbox, addresses, gauges, settings, limits, clock, log } = parts;
-        let bus = Staging::new(id, addresses, Delivery::Messages);
+        let bus = Staging::new(id, addresses, Message::leaves, Delivery::Messages);
         let rim = Rim::new(id, bus, registry, gauges, limits, log);
         let now = clock.now();
         Self {

@@ -200,6 +200,19 @@ pub enum AdminQuery {
     MaxQueue(Name, [u32; 3]),
 }
 
+/// When a message leaves, beside the others that its shard sends in a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaves {
+    /// Before all that leave last, whatever their destinations; otherwise in order.
+    First,
+    /// After those to the same destination that were sent before it, but for those
+    /// that leave last.
+    InOrder,
+    /// After all that leave first, and after those to the same destination that
+    /// were sent before it.
+    Last,
+}
+
 /// A message between shards.
 #[derive(Debug)]
 pub enum Message {
@@ -392,4 +405,21 @@ pub enum Message {
         /// The worker.
         producer: ConnId,
     },
+}
+
+impl Message {
+    /// What clients hear of leaves after what homes of workers must know before them.
+    #[must_use]
+    pub const fn leaves(&self) -> Leaves {
+        match self {
+            Self::Ready { .. } => Leaves::First,
+            Self::Created { .. }
+            | Self::Refused { .. }
+            | Self::Deliver { .. }
+            | Self::StatusAnswer { .. }
+            | Self::UniqueAnswer { .. }
+            | Self::AdminAnswer { .. } => Leaves::Last,
+            _ => Leaves::InOrder,
+        }
+    }
 }

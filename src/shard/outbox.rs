@@ -73,7 +73,7 @@ pub enum Event<'a> {
 ///
 /// Calls are in order: bytes for one connection must leave in the order of
 /// their `write` calls, messages to one shard must arrive in the order of
-/// their `send` calls.
+/// their `send` calls, as far as [`Message::leaves`] does not change it.
 pub trait Outbox {
     /// Appends `head`, then `tail` if any, to what `conn` is to be sent.
     fn write(&mut self, conn: ConnId, urgency: Urgency, head: &[u8], tail: Option<Tail<'_>>);

@@ -183,6 +183,7 @@ fn found_seeds_hold() {
     let found = [
         ("a job held back behind another reply is lost before it is sent", 685),
         ("a job out of time comes back to its worker, which has just left", 504_637),
+        ("a worker goes on with a job that it has lost and got again", 10_441),
         ("a job is made known after an assignment of it went astray", 2_824),
     ];
     for (what, seed) in found {

@@ -4,8 +4,9 @@
 //! may do anything between two of them:
 //! take (frames off the sockets) - decide (drain at least what had been sent
 //! before the take, then handle the frames) - send (one message after the
-//! other becomes visible, in the order of the `send` calls) - write (bytes
-//! leave, after the last message).
+//! other becomes visible, in the order in which they leave: one destination
+//! after the other, but for what `Message::leaves` says) - write (bytes leave,
+//! after the last message).
 //!
 //! Only the order of the messages of one sender is kept.
 
@@ -16,7 +17,7 @@ use fastrand::Rng;
 use gearshard::protocol::decode::decode;
 use gearshard::protocol::handle::HandlePrefix;
 use gearshard::shard::ids::{ConnId, Now, ShardId};
-use gearshard::shard::message::{Message, Refusal};
+use gearshard::shard::message::{Leaves, Message, Refusal};
 use gearshard::shard::outbox::{Event, Outbox, Tail, Urgency};
 use gearshard::shard::settings::Settings;
 use gearshard::shard::{Peer, Shard};
@@ -257,7 +258,31 @@ impl World {
         if !expire_first {
             self.expire(at);
         }
+        self.sort_staged(at);
         self.cells[at].phase = Phase::Sending;
+    }
+
+    /// Puts what is staged into the order in which it leaves; which destination
+    /// comes first is left to chance.
+    fn sort_staged(&mut self, at: usize) {
+        let mut batches: Vec<(ShardId, Vec<Message>)> = Vec::new();
+        for (to, message) in self.cells[at].staged.drain(..) {
+            match batches.iter_mut().find(|(other, _)| *other == to) {
+                Some((_, batch)) => batch.push(message),
+                None => batches.push((to, vec![message])),
+            }
+        }
+        self.rng.shuffle(&mut batches);
+        let announces = |batch: &[Message]| batch.iter().any(|message| message.leaves() == Leaves::First);
+        let announced = batches.iter().filter(|(_, batch)| announces(batch)).count();
+        let staged = &mut self.cells[at].staged;
+        for (to, batch) in batches.iter_mut().filter(|(_, batch)| announces(batch)) {
+            let leaves = |message: &mut Message| announced == 1 || message.leaves() != Leaves::Last;
+            staged.extend(batch.extract_if(.., leaves).map(|message| (*to, message)));
+        }
+        for (to, batch) in batches {
+            staged.extend(batch.into_iter().map(|message| (to, message)));
+        }
     }
 
     /// Handles at least the messages that were there when the frames were taken.

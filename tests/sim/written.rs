@@ -435,8 +435,13 @@ impl Model {
     fn heard_data(&mut self, submit: SubmitId, (run, sequence): (usize, u32)) {
         let last = self.submits[submit].data.filter(|&(before, _)| before == run);
         if let Some((_, last)) = last {
+            // What it says of a lost run is heard again once the worker has been
+            // assigned the same job anew: the two have one handle.
+            let Run { number, link, .. } = self.runs[run];
+            let anew = |later: &Run| later.number == number && later.link == link;
+            let resumed = sequence > last && self.runs[run + 1..].iter().any(anew);
             ensure!(
-                sequence == last + 1,
+                sequence == last + 1 || resumed,
                 DataInOrder,
                 "submit {submit} got data {sequence} of run {run} after {last}"
             );
