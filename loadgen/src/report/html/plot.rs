@@ -271,6 +271,10 @@ fn path(points: impl Iterator<Item = (f64, f64)>, x: impl Fn(f64) -> f64, y: imp
         let letter = if index == 0 { 'M' } else { 'L' };
         put(&mut path, format_args!("{letter}{:.1} {:.1}", x(point.0), y(point.1)));
     }
+    // One point alone is drawn as a line of no length with round ends.
+    if !path.is_empty() && !path.contains('L') {
+        path.push_str("h0");
+    }
     path
 }
 
@@ -421,6 +425,14 @@ mod tests {
         let axis = Axis::log(30.0, 31.0, |value| value.to_string());
         assert_eq!(labels(&axis), ["20", "50", "100", "200"]);
         assert_eq!(labels(&Axis::nines(3.2)), ["50 %", "90 %", "99 %", "99.9 %"]);
+    }
+
+    #[test]
+    fn one_point_is_seen() {
+        let drawn = |points: &[(f64, f64)]| path(points.iter().copied(), |x| x, |y| y);
+        assert_eq!(drawn(&[(1.0, 2.0)]), "M1.0 2.0h0");
+        assert_eq!(drawn(&[(1.0, 2.0), (3.0, 4.0)]), "M1.0 2.0L3.0 4.0");
+        assert_eq!(drawn(&[]), "");
     }
 
     #[test]
