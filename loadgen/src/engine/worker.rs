@@ -159,7 +159,7 @@ impl Worker {
         turn.send(Command::WorkComplete, &[handle], data);
         self.unanswered = self.unanswered.saturating_sub(1);
         if !self.rests {
-            self.grab(turn);
+            self.grab_up_to(turn, self.grabs);
         }
     }
 
