@@ -365,6 +365,27 @@ async fn bad_servers_end_in_errors() {
 }
 
 #[tokio::test]
+async fn a_sleeping_worker_notices_that_its_server_has_fallen_silent() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    // No job; and then nothing, however often it is asked.
+    let address = says(b"\0RES\0\0\0\x0a\0\0\0\0").await;
+    let _worker = AsyncWorker::builder([address])
+        .recheck(Duration::from_millis(20))
+        .answer_timeout(Duration::from_millis(100))
+        .on_notice(move |notice| {
+            if let Notice::Lost { reason, .. } = notice {
+                // Nobody listens at the end.
+                let _ = tell.send(reason.clone());
+            }
+        })
+        .function("f", |_| async { Ok("") })
+        .start()
+        .unwrap();
+    // The answer may come before the question, which is an error of its own.
+    while !matches!(told.recv().await.unwrap(), LossReason::Silent(_)) {}
+}
+
+#[tokio::test]
 async fn a_worker_goes_on_beside_bad_servers() {
     let good = server(Kind::Gearshard);
     let (tell, mut told) = mpsc::unbounded_channel();

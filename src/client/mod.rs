@@ -24,6 +24,7 @@ mod mailbox;
 mod map_reduce;
 mod options;
 mod pending;
+mod read_timeout;
 mod servers;
 mod socket;
 mod status;

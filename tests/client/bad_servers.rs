@@ -4,6 +4,7 @@
 use crate::{client, gearshard};
 use gearshard::client::conversation::ProtocolError;
 use gearshard::client::{Client, ClientBuilder, ClientError, Job, LossReason, Notice, OnLoss, Worker};
+use gearshard::protocol::decode::{Frame, decode};
 use gearshard::protocol::encode::encode;
 use gearshard::protocol::packet::{Command, Magic};
 use std::io::{Read, Write};
@@ -225,6 +226,44 @@ fn works_beside(bad: SocketAddr) {
         assert_eq!(client.run(Job::new("f", "well")).unwrap(), b"well");
     }
     worker.stop();
+    worker.join();
+}
+
+/// Wakes nobody: the job goes to whoever asks again after having slept.
+fn forgetful() -> SocketAddr {
+    somebody(|mut stream| {
+        let (mut received, mut chunk, mut slept) = (Vec::new(), [0; 4096], false);
+        while let Ok(count @ 1..) = stream.read(&mut chunk) {
+            received.extend_from_slice(&chunk[..count]);
+            while let Some((Frame::Binary(packet), used)) = decode(&received, 1 << 20).unwrap() {
+                slept |= packet.command == Command::PreSleep;
+                let answer = match packet.command {
+                    Command::GrabJobAll if slept => {
+                        response(Command::JobAssignUniq, &[b"H:1", b"f", b""], b"forgotten")
+                    }
+                    Command::GrabJobAll => response(Command::NoJob, &[], b""),
+                    _ => Vec::new(),
+                };
+                stream.write_all(&answer).unwrap();
+                received.drain(..used);
+            }
+        }
+    })
+}
+
+#[test]
+fn a_worker_asks_again_though_nobody_wakes_it() {
+    let (tell, told) = mpsc::channel();
+    let worker = Worker::builder([forgetful().into()])
+        .recheck(Duration::from_millis(20))
+        .jobs_max(1)
+        .function("f", move |job| {
+            tell.send(job.take_workload())?;
+            Ok("")
+        })
+        .start()
+        .unwrap();
+    assert_eq!(told.recv().unwrap(), b"forgotten");
     worker.join();
 }
 

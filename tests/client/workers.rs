@@ -48,6 +48,8 @@ fn a_slow_job_is_taken_back(server: &mut Server) {
     let seen = Arc::clone(&refused);
     let _worker = worker(server)
         .concurrency(2)
+        // gearmand 1.1 now and then forgets to wake the other one.
+        .recheck(Duration::from_millis(500))
         .on_notice(move |notice| {
             if let Notice::Refused { code, .. } = notice {
                 seen.lock().unwrap().push(code.clone());

@@ -153,6 +153,11 @@ impl WorkerConversation {
         self.state.asleep = true;
     }
 
+    /// Sleeps no longer, without having been woken: to ask all the same.
+    pub const fn wake(&mut self) {
+        self.state.asleep = false;
+    }
+
     /// Whether it holds no job and waits for no answer to a grab.
     #[must_use]
     pub const fn is_idle(&self) -> bool {

@@ -27,6 +27,7 @@ pub struct WorkerBuilder {
     packet_bytes_max: u32,
     connect_timeout: Duration,
     answer_timeout: Duration,
+    recheck: Duration,
     reconnect: (Duration, Duration),
     jobs_max: Option<u64>,
     on_notice: Option<OnNotice>,
@@ -43,6 +44,7 @@ impl WorkerBuilder {
             packet_bytes_max: PACKET_BYTES_MAX,
             connect_timeout: Duration::from_secs(5),
             answer_timeout: Duration::from_secs(60),
+            recheck: Duration::from_secs(30),
             reconnect: (Duration::from_millis(100), Duration::from_secs(10)),
             jobs_max: None,
             on_notice: None,
@@ -150,6 +152,13 @@ impl WorkerBuilder {
         self
     }
 
+    /// How long a connection sleeps before it asks for a job all the same: so a
+    /// server that falls silent, or forgets to wake its workers, is noticed. Default: 30 seconds.
+    pub const fn recheck(mut self, interval: Duration) -> Self {
+        self.recheck = interval;
+        self
+    }
+
     /// How long to wait before connecting again, at first and at most; it
     /// doubles with every failure, and a random part is left off so that not
     /// all workers come at once. Default: 100 milliseconds and 10 seconds.
@@ -184,6 +193,7 @@ impl WorkerBuilder {
             packet_bytes_max: self.packet_bytes_max,
             connect_timeout: self.connect_timeout,
             answer_timeout: self.answer_timeout,
+            recheck: self.recheck,
             reconnect: self.reconnect,
             jobs_max: self.jobs_max,
             on_notice: self.on_notice,

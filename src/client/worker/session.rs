@@ -147,13 +147,18 @@ impl Session {
     fn sleep(&mut self) {
         self.talk.sleep();
         self.flush();
+        let until = Instant::now() + self.shared.recheck;
         while self.talk.is_asleep() && self.lost.is_none() && !self.is_stopping() {
             let mut fds = [
                 PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN),
                 PollFd::from_borrowed_fd(self.shared.stop_fd(), PollFlags::IN),
             ];
-            if let Err(error) = poll_for(&mut fds, None) {
+            let left = until.saturating_duration_since(Instant::now());
+            if let Err(error) = poll_for(&mut fds, Some(left)) {
                 self.lost = Some(LossReason::Io(Arc::new(error)));
+            } else if left.is_zero() {
+                // Asks again: servers have been known to forget whom they were to wake, and to fall silent.
+                return;
             } else if !fds[0].revents().is_empty() {
                 self.receive();
             }

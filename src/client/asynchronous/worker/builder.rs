@@ -36,6 +36,7 @@ impl AsyncWorker {
             packet_bytes_max: PACKET_BYTES_MAX,
             connect_timeout: Duration::from_secs(5),
             answer_timeout: Duration::from_secs(60),
+            recheck: Duration::from_secs(30),
             reconnect: (Duration::from_millis(100), Duration::from_secs(10)),
             on_notice: None,
         }
@@ -84,6 +85,7 @@ pub struct AsyncWorkerBuilder {
     packet_bytes_max: u32,
     connect_timeout: Duration,
     answer_timeout: Duration,
+    recheck: Duration,
     reconnect: (Duration, Duration),
     on_notice: Option<OnNotice>,
 }
@@ -164,6 +166,13 @@ impl AsyncWorkerBuilder {
         self
     }
 
+    /// How long a connection sleeps before it asks for a job all the same: so a
+    /// server that falls silent, or forgets to wake its workers, is noticed. Default: 30 seconds.
+    pub const fn recheck(mut self, interval: Duration) -> Self {
+        self.recheck = interval;
+        self
+    }
+
     /// How long to wait before connecting again, at first and at most. Default:
     /// 100 milliseconds and 10 seconds.
     pub const fn reconnect(mut self, first: Duration, most: Duration) -> Self {
@@ -198,6 +207,7 @@ impl AsyncWorkerBuilder {
             packet_bytes_max: self.packet_bytes_max,
             connect_timeout: self.connect_timeout,
             answer_timeout: self.answer_timeout,
+            recheck: self.recheck,
             reconnect: self.reconnect,
             on_notice: self.on_notice,
             permits: Arc::new(Semaphore::new(self.concurrency.min(Semaphore::MAX_PERMITS))),

@@ -31,6 +31,7 @@ pub(super) struct Shared {
     pub(super) packet_bytes_max: u32,
     pub(super) connect_timeout: Duration,
     pub(super) answer_timeout: Duration,
+    pub(super) recheck: Duration,
     pub(super) reconnect: (Duration, Duration),
     pub(super) on_notice: Option<OnNotice>,
     /// One for each job that may run.

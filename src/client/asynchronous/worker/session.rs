@@ -97,7 +97,11 @@ impl Session<'_> {
         wants_permit: bool,
         stopping: &mut tokio::sync::watch::Receiver<bool>,
     ) -> Result<(), LossReason> {
-        let asked = self.connection.lock().talk.unanswered() > 0;
+        let (asked, asleep) = {
+            let state = self.connection.lock();
+            (state.talk.unanswered() > 0, state.talk.is_asleep())
+        };
+        let recheck_at = self.asked_at + self.shared.recheck;
         let silent_at = self.asked_at + self.shared.answer_timeout;
         let tick_at = self.asked_at + TICK;
         let stopped = *stopping.borrow();
@@ -116,6 +120,8 @@ impl Session<'_> {
             }
             // A server that does not answer does not keep the others from working.
             () = sleep_until(tick_at), if asked && self.permit.is_some() => self.permit = None,
+            // Servers have been known to forget whom they were to wake, and to fall silent.
+            () = sleep_until(recheck_at), if asleep && !stopped => self.connection.lock().talk.wake(),
             () = sleep_until(silent_at), if asked => {
                 return Err(LossReason::Silent(self.shared.answer_timeout));
             }
