@@ -18,7 +18,7 @@ fn job(number: u64) -> NewJob {
     NewJob {
         function: 0,
         number,
-        body: Body::concat(&[&unique, &[], &[7; 64]]),
+        body: Body::joined(&[&unique, &[7; 64]], None),
         unique_bytes: 8,
         reducer_bytes: 0,
         priority: Priority::Normal,

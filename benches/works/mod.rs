@@ -83,7 +83,7 @@ fn add(queue: &mut Queue, number: u64) {
     let job = NewJob {
         function: 0,
         number,
-        body: Body::concat(&[&unique, &[], &PAYLOAD]),
+        body: Body::joined(&[&unique, &PAYLOAD], None),
         unique_bytes: 16,
         reducer_bytes: 0,
         priority: Priority::Normal,

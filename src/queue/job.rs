@@ -180,7 +180,15 @@ pub enum Standing {
     Dead,
 }
 
-/// Where a job's unique, reducer and workload are, one after the other.
+/// Where in a job's body its workload starts: behind the unique and, if it has
+/// one, the reducer, with a NUL after each.
+#[must_use]
+pub const fn workload_at(unique_bytes: u16, reducer_bytes: u16) -> usize {
+    let reducer = if reducer_bytes == 0 { 0 } else { reducer_bytes as usize + 1 };
+    unique_bytes as usize + 1 + reducer
+}
+
+/// Where a job's unique, reducer and workload are, as [`workload_at`] says.
 #[derive(Debug)]
 pub(super) enum Stored {
     /// In an allocation of their own; always so while the job runs.
@@ -209,7 +217,7 @@ pub struct Job {
     pub losses: u16,
     /// Length of the unique.
     pub unique_bytes: u16,
-    /// Length of the reducer behind it.
+    /// Length of the reducer behind it; 0 for none.
     pub reducer_bytes: u16,
     /// Its lane.
     pub priority: Priority,

@@ -9,6 +9,7 @@
 //! function equal its jobs; a running job's body is shared, not packed.
 
 pub mod body;
+pub mod buffer;
 pub mod function;
 pub mod job;
 pub mod lane;
@@ -26,7 +27,9 @@ use hashbrown::DefaultHashBuilder;
 
 use body::Body;
 use function::Functions;
-use job::{Clients, Halves, Job, NO_PARTIES, Parties, Party, Priority, Running, Standing, State, Stored};
+use job::{
+    Clients, Halves, Job, NO_PARTIES, Parties, Party, Priority, Running, Standing, State, Stored, workload_at,
+};
 use numbers::Numbers;
 use packed::{PACKED_BYTES_MAX, Packed};
 use slab::Slab;
@@ -48,11 +51,11 @@ pub struct NewJob {
     pub function: u32,
     /// The number for its handle.
     pub number: u64,
-    /// Unique, reducer and workload.
+    /// Unique, reducer if any, and workload, with a NUL between each two.
     pub body: Body,
     /// Length of the unique in `body`.
     pub unique_bytes: u16,
-    /// Length of the reducer behind it.
+    /// Length of the reducer behind it; 0 for none.
     pub reducer_bytes: u16,
     /// Its lane.
     pub priority: Priority,
@@ -151,9 +154,9 @@ impl Queue {
     /// Adds a job: scheduled when its time is still to come, else to the tail
     /// of its lane.
     pub fn add(&mut self, new: NewJob, now_s: u64) -> u32 {
-        let workload_at = usize::from(new.unique_bytes) + usize::from(new.reducer_bytes);
         let unique = &new.body[..usize::from(new.unique_bytes)];
-        let key = unique_key(unique, &new.body[workload_at..]);
+        let workload = &new.body[workload_at(new.unique_bytes, new.reducer_bytes)..];
+        let key = unique_key(unique, workload);
         let unique_hash = key.map_or(0, |key| self.unique_hash(new.function, key));
         let filed = key.is_some();
         self.sequence += 1;
@@ -341,7 +344,7 @@ impl Queue {
     /// Puts a packed body into an allocation of its own.
     fn share(&mut self, at: u32) {
         let Stored::Packed(place) = self.jobs[at].stored else { return };
-        self.jobs[at].stored = Stored::Shared(Body::concat(&[self.packed.get(place)]));
+        self.jobs[at].stored = Stored::Shared(Body::copy(self.packed.get(place)));
         let jobs = &mut self.jobs;
         self.packed.remove(place, &mut |job, place| jobs[job].stored = Stored::Packed(place));
     }

@@ -24,7 +24,7 @@ impl Script {
         let new = NewJob {
             function: self.function,
             number: self.number,
-            body: Body::concat(&[unique.as_bytes(), workload.as_bytes()]),
+            body: Body::joined(&[unique.as_bytes(), workload.as_bytes()], None),
             unique_bytes: unique.len() as u16,
             reducer_bytes: 0,
             priority,
@@ -207,7 +207,7 @@ fn bodies_of_a_deep_queue_are_packed_until_their_turn() {
     while let Some(number) = script.take() {
         let at = script.at(number);
         let (unique, workload) = text(number);
-        assert_eq!(**script.queue.job(at).shared_body(), *(unique + &workload).as_bytes());
+        assert_eq!(**script.queue.job(at).shared_body(), *format!("{unique}\0{workload}").as_bytes());
         script.queue.remove(at);
     }
     let left: Vec<u64> = (1..=JOBS).filter(|number| number % 100 == 0 && number % 7 != 3).collect();

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use super::body::Body;
-use super::job::{Job, NO_PARTIES, Parties, Running, Standing, Stored, Waiting};
+use super::job::{Job, NO_PARTIES, Parties, Running, Standing, Stored, Waiting, workload_at};
 use super::packed::Packed;
 use super::slab::Slab;
 
@@ -24,7 +24,7 @@ impl Deref for JobView<'_> {
 }
 
 impl<'a> JobView<'a> {
-    /// Unique, reducer and workload, one after the other.
+    /// Unique, reducer if any, and workload, with a NUL between each two.
     #[must_use]
     pub fn body(self) -> &'a [u8] {
         match &self.job.stored {
@@ -51,7 +51,7 @@ impl<'a> JobView<'a> {
     /// The workload.
     #[must_use]
     pub fn workload(self) -> &'a [u8] {
-        &self.body()[usize::from(self.unique_bytes) + usize::from(self.reducer_bytes)..]
+        &self.body()[workload_at(self.unique_bytes, self.reducer_bytes)..]
     }
 
     /// Who waits for it, in the order they came.

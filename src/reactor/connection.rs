@@ -11,6 +11,7 @@ use super::socket::{Remote, Socket};
 use super::write_queue::WriteQueue;
 use crate::protocol::decode::packet_bytes;
 use crate::protocol::packet::{Command, HEADER_BYTES};
+use crate::queue::buffer::Buffer;
 use crate::shard::ids::ConnId;
 
 /// Packets above this size are received straight into a buffer of their own;
@@ -21,6 +22,9 @@ const OWN_BYTES_MIN: usize = 4 << 10;
 /// A large packet's buffer grows to so many times what has been received: room
 /// that nothing was written to takes no memory yet, and growing means copying.
 const GROWTH: usize = 8;
+/// Received at first from a peer that sends large packets: hardly anything of
+/// the next one has to be copied out of the scratch buffer then.
+const TASTED_BYTES: usize = OWN_BYTES_MIN;
 /// So much of an unfinished packet is received even when memory is short.
 const MODEST_BYTES: usize = 64 << 10;
 
@@ -116,7 +120,7 @@ impl Connection {
     /// Bytes that the connection takes beside itself; room that was never
     /// written to is none.
     pub(crate) fn buffer_bytes(&self) -> usize {
-        self.unread.bytes.len() + self.queue.bytes()
+        self.unread.bytes.taken_bytes() + self.queue.bytes()
     }
 
     /// Whether the next receive would make a large packet's buffer grow, and
@@ -147,10 +151,12 @@ impl Connection {
         let kept = if own { 0 } else { self.unread.len() };
         let (result, asked) = if own {
             let asked = self.unread.make_room();
-            (self.socket.receive_into_capacity(&mut self.unread.bytes), asked)
+            (self.socket.receive_into(&mut self.unread.bytes), asked)
         } else {
             scratch[..kept].copy_from_slice(self.unread.as_bytes());
-            let room = &mut scratch[kept..];
+            let end =
+                if self.unread.large > 0 { scratch.len().min(kept + TASTED_BYTES) } else { scratch.len() };
+            let room = &mut scratch[kept..end];
             (self.socket.receive(room), room.len())
         };
         let count = match result {
@@ -176,11 +182,13 @@ impl Connection {
 /// Bytes received and not yet decided on.
 #[derive(Default)]
 pub(crate) struct Unread {
-    bytes: Vec<u8>,
+    bytes: Buffer,
     // Bytes before this one have been decided on.
     start: usize,
     // The size of the packet at `start`, once it is known; 0 before.
     packet: usize,
+    // The size of the last large packet, unless many small ones have followed it.
+    large: usize,
 }
 
 impl Unread {
@@ -208,24 +216,46 @@ impl Unread {
     }
 
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { large: self.large, ..Self::default() };
     }
 
     /// Keeps a copy of `bytes`, which have not been decided on.
     pub(crate) fn keep(&mut self, bytes: &[u8]) {
         self.packet = packet_bytes(bytes).unwrap_or(0);
         self.start = 0;
-        self.bytes = bytes.to_vec();
+        self.bytes = Buffer::default();
+        if self.packet > GATHERED_BYTES_MAX && (OWN_BYTES_MIN..self.packet).contains(&bytes.len()) {
+            self.reserve(bytes.len());
+        }
+        self.bytes.append(bytes);
+    }
+
+    /// The bytes of a large packet, if they are all here and nothing else is.
+    pub(crate) fn take_packet(&mut self) -> Option<Buffer> {
+        let whole = self.packet > GATHERED_BYTES_MAX && self.start == 0 && self.bytes.len() == self.packet;
+        if whole {
+            self.large = self.packet;
+        }
+        whole.then(|| self.take().0)
+    }
+
+    /// So many bytes were received and decided on, but for what is here: looks
+    /// whether the peer still sends large packets.
+    pub(crate) fn note_small(&mut self, received: usize) {
+        if received >= TASTED_BYTES && self.packet <= GATHERED_BYTES_MAX {
+            self.large = 0;
+        }
     }
 
     /// Takes the bytes out, to decide on them.
-    pub(crate) fn take(&mut self) -> (Vec<u8>, usize) {
-        let Self { bytes, start, .. } = std::mem::take(self);
-        (bytes, start)
+    pub(crate) fn take(&mut self) -> (Buffer, usize) {
+        let taken = (std::mem::take(&mut self.bytes), self.start);
+        self.clear();
+        taken
     }
 
     /// Puts back what was taken out, decided on up to `start`.
-    pub(crate) fn put_back(&mut self, bytes: Vec<u8>, start: usize) {
+    pub(crate) fn put_back(&mut self, bytes: Buffer, start: usize) {
         if start == bytes.len() {
             // The buffer is freed with `bytes`.
             return;
@@ -239,23 +269,31 @@ impl Unread {
         (self.bytes, self.start) = (bytes, start);
     }
 
-    /// Makes room for the next receive of a large packet, and returns how
-    /// much: in proportion to what was received, so that a small part of it is
-    /// copied and a false length reserves little, but nothing past the packet.
+    /// Makes room for the next receive of a large packet, and returns how much.
     fn make_room(&mut self) -> usize {
         if self.start > 0 {
-            self.bytes.drain(..self.start);
-            self.start = 0;
+            let bytes = std::mem::take(&mut self.bytes);
+            self.keep(&bytes[self.start..]);
         }
         let length = self.bytes.len();
         if self.bytes.capacity() == length {
-            let room = |times: usize| self.packet.min(times * length) - length;
-            let (wide, narrow) = (room(GROWTH), room(2));
-            if self.bytes.try_reserve_exact(wide).is_err() {
-                self.bytes.reserve_exact(narrow);
-            }
+            self.reserve(length);
         }
         self.bytes.capacity() - length
+    }
+
+    /// Reserves memory for a large packet of which `length` bytes were
+    /// received: in proportion to them, so that a small part is copied and a
+    /// false length reserves little; as much as the peer has proved to send
+    /// before; and nothing past the packet.
+    fn reserve(&mut self, length: usize) {
+        let wide = self.packet.min(self.large.max(GROWTH * length));
+        // The last step is never a small one.
+        let wide = if self.packet - wide < wide / 4 { self.packet } else { wide };
+        if !self.bytes.grow(wide) {
+            let grown = self.bytes.grow(self.packet.min(2 * length));
+            assert!(grown, "out of memory");
+        }
     }
 }
 
@@ -344,6 +382,37 @@ mod tests {
     }
 
     #[test]
+    fn who_has_sent_a_large_packet_gets_room_for_another_until_small_ones_follow() {
+        let packet = echo(100_000);
+        let (mut connection, mut peer) = pair();
+        let mut scratch = vec![0; 64 << 10];
+        connection.unread.keep(&packet[..5000]);
+        peer.write_all(&packet[5000..]).unwrap();
+        while connection.unread.is_incomplete() {
+            assert!(matches!(connection.receive(&mut scratch), Received::Own(_)));
+        }
+        assert!(*connection.unread.take_packet().unwrap() == *packet);
+        assert!(connection.unread.is_empty() && connection.unread.take_packet().is_none());
+
+        // Little of the next one goes through the scratch buffer, and nothing is moved again.
+        peer.write_all(&packet).unwrap();
+        assert!(matches!(connection.receive(&mut scratch), Received::Scratch { count: TASTED_BYTES, .. }));
+        connection.unread.keep(&scratch[..TASTED_BYTES]);
+        assert_eq!(connection.unread.bytes.capacity(), packet.len());
+        connection.unread.note_small(TASTED_BYTES);
+        while connection.unread.is_incomplete() {
+            assert!(matches!(connection.receive(&mut scratch), Received::Own(_)));
+        }
+        assert!(*connection.unread.take_packet().unwrap() == *packet);
+
+        peer.write_all(&[1; 3 * TASTED_BYTES]).unwrap();
+        assert!(matches!(connection.receive(&mut scratch), Received::Scratch { count: TASTED_BYTES, .. }));
+        connection.unread.note_small(TASTED_BYTES);
+        let received = connection.receive(&mut scratch);
+        assert!(matches!(received, Received::Scratch { count, .. } if count == 2 * TASTED_BYTES));
+    }
+
+    #[test]
     fn a_claimed_length_reserves_nothing() {
         let (mut connection, mut peer) = pair();
         let mut header = echo(0);
@@ -363,9 +432,9 @@ mod tests {
     #[test]
     fn a_small_rest_does_not_keep_a_large_buffer() {
         let mut unread = Unread::default();
-        unread.put_back(vec![1; 100_000], 99_990);
+        unread.put_back(vec![1; 100_000].into(), 99_990);
         assert_eq!((unread.len(), unread.bytes.capacity()), (10, 10));
-        unread.put_back(vec![1; 1000], 100);
+        unread.put_back(vec![1; 1000].into(), 100);
         assert_eq!((unread.len(), unread.start), (900, 100), "most of it stays where it is");
     }
 

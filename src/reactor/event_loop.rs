@@ -18,6 +18,7 @@ use super::trim::Trim;
 use super::watches::Watch;
 use super::{Clock, Delivery, Limits};
 use crate::protocol::decode::decode;
+use crate::queue::body::Body;
 use crate::server::log::{Level, Log};
 use crate::shard::ids::{ConnId, Now, ShardId};
 use crate::shard::message::{Message, Refusal};
@@ -316,12 +317,15 @@ impl EventLoop {
     fn decide_on_scratch(&mut self, conn: ConnId, count: usize, kept: usize) {
         let mut start = 0;
         if self.rim.get(conn).is_some_and(|connection| !connection.flags.is_stopped()) {
-            start = decide(&mut self.shard, &mut self.rim, self.now, conn, &self.scratch[..count]);
+            start = decide(&mut self.shard, &mut self.rim, self.now, conn, &self.scratch[..count], None);
         }
         let Some(connection) = self.rim.get(conn) else { return };
         if start < count && !connection.flags.closing {
             connection.unread.keep(&self.scratch[start..count]);
             connection.flags.undecided = connection.flags.held;
+        }
+        connection.unread.note_small(count - kept);
+        if start < count {
             self.watch_packet(conn, start > 0 || kept == 0);
         }
     }
@@ -334,8 +338,13 @@ impl EventLoop {
             return;
         }
         connection.flags.undecided = false;
+        if let Some(packet) = connection.unread.take_packet() {
+            let packet = Body::from(packet);
+            decide(&mut self.shard, &mut self.rim, self.now, conn, &packet, Some(&packet));
+            return;
+        }
         let (bytes, start) = connection.unread.take();
-        let used = decide(&mut self.shard, &mut self.rim, self.now, conn, &bytes[start..]);
+        let used = decide(&mut self.shard, &mut self.rim, self.now, conn, &bytes[start..], None);
         let Some(connection) = self.rim.get(conn) else { return };
         if !connection.flags.closing {
             connection.flags.undecided = connection.flags.held && start + used < bytes.len();
@@ -576,15 +585,23 @@ impl EventLoop {
 }
 
 /// Hands frames to the shard until the bytes run out, the rest is incomplete,
-/// or the connection is stopped. Returns how many bytes were decided on.
-fn decide(shard: &mut Shard, rim: &mut Rim, now: Now, conn: ConnId, bytes: &[u8]) -> usize {
+/// or the connection is stopped. Returns how many bytes were decided on. What
+/// the shard keeps of `bytes` is shared with `received`, if they are these.
+fn decide(
+    shard: &mut Shard,
+    rim: &mut Rim,
+    now: Now,
+    conn: ConnId,
+    bytes: &[u8],
+    received: Option<&Body>,
+) -> usize {
     let limit = rim.limits.packet_bytes_max;
     let mut at = 0;
     while at < bytes.len() {
         match decode(&bytes[at..], limit) {
             Ok(Some((frame, used))) => {
                 at += used;
-                shard.frame(now, conn, frame, rim);
+                shard.frame_within(now, conn, frame, received, rim);
             }
             Ok(None) => break,
             Err(error) => {

@@ -9,6 +9,8 @@ use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 
+use crate::queue::buffer::{Buffer, Room};
+
 /// Who is at the other end, as the log shows it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Remote {
@@ -55,10 +57,18 @@ impl Socket {
         }
     }
 
-    /// Receives into the unused capacity of `bytes`, which must not be zero.
-    pub(crate) fn receive_into_capacity(&self, bytes: &mut Vec<u8>) -> io::Result<usize> {
-        debug_assert!(bytes.capacity() > bytes.len(), "a read into nothing looks like the end of the stream");
-        Ok(rustix::io::read(self.as_fd(), rustix::buffer::spare_capacity(bytes))?)
+    /// Receives into the room of `buffer`, which must have some.
+    pub(crate) fn receive_into(&self, buffer: &mut Buffer) -> io::Result<usize> {
+        debug_assert!(
+            buffer.capacity() > buffer.len(),
+            "a read into nothing looks like the end of the stream"
+        );
+        buffer.fill(|room| match room {
+            Room::Capacity(bytes) => {
+                Ok(rustix::io::read(self.as_fd(), rustix::buffer::spare_capacity(bytes))?)
+            }
+            Room::Slice(bytes) => self.receive(bytes),
+        })
     }
 
     /// Sends as much of `slices` as the kernel takes.

@@ -197,7 +197,7 @@ mod tests {
         let mut expected = Vec::new();
         for round in 0..200 {
             let head = pattern(1 + round * 7 % 900, round);
-            let body = Body::concat(&[&pattern(round * 977 % 60_000, round + 1)]);
+            let body = Body::copy(&pattern(round * 977 % 60_000, round + 1));
             let start = body.len() / 3;
             expected.extend_from_slice(&head);
             expected.extend_from_slice(&body[start..]);
@@ -227,7 +227,7 @@ mod tests {
         let (socket, _peer) = pair();
         let mut spares = Spares::default();
         let mut queue = WriteQueue::default();
-        let body = Body::concat(&[&pattern(9000, 0)]);
+        let body = Body::copy(&pattern(9000, 0));
         queue.push(b"head", Some(Tail { body: &body, start: 0 }), &mut spares);
         queue.push(b"next", None, &mut spares);
         assert_eq!(queue.flush(&socket, &mut spares).unwrap(), Flushed::All);

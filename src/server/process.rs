@@ -31,12 +31,27 @@ pub(super) fn allow_core_file() -> Result<(), String> {
     raised.map_err(|error| format!("Could not allow core files. ({})", error.desc()))
 }
 
-/// Has the kernel give memory in small pages only: a huge one is resident as a
-/// whole when a part of it is used, which costs a deep queue a tenth of its size.
+/// Has the kernel give memory in small pages only, unless huge ones were asked
+/// for: a huge one is resident as a whole when a part of it is used, which costs
+/// a deep queue a tenth of its size.
 pub(super) fn refuse_huge_pages() {
-    // Where this cannot be had, memory is larger and nothing else is different.
+    // Where this cannot be had, memory is larger and nothing else is different;
+    // before Linux 6.18 very large packets go without huge pages, too.
     #[cfg(target_os = "linux")]
-    let _refused = nix::sys::prctl::set_thp_disable(true);
+    if !refuse_unasked_huge_pages() {
+        let _refused = nix::sys::prctl::set_thp_disable(true);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "there is no safe call for it")]
+fn refuse_unasked_huge_pages() -> bool {
+    use nix::libc::{PR_SET_THP_DISABLE, c_ulong, prctl};
+    // From linux/prctl.h.
+    const PR_THP_DISABLE_EXCEPT_ADVISED: c_ulong = 1 << 1;
+    let (yes, none): (c_ulong, c_ulong) = (1, 0);
+    // SAFETY: takes numbers only, and touches no memory of ours.
+    unsafe { prctl(PR_SET_THP_DISABLE, yes, PR_THP_DISABLE_EXCEPT_ADVISED, none, none) == 0 }
 }
 
 /// Becomes `name` for good: its user and group, and no other groups.

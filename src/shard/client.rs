@@ -85,12 +85,14 @@ impl Home {
         let Some(reply) = self.ask(conn, Question::Submit, cx) else { return };
         let waiter = (!job.background).then(|| self.awaited(conn)).flatten().map(|awaited| awaited.ask());
         let reducer = job.reducer.unwrap_or_default();
+        let parts: &[&[u8]] = &[job.unique, reducer, job.workload];
+        let parts = if reducer.is_empty() { &[job.unique, job.workload] } else { parts };
         let bytes = |part: &[u8]| u16::try_from(part.len()).expect("names are limited");
         let submit = Submit {
             reply,
             waiter: waiter.map(|ticket| Waiter { conn, ticket }),
             function: Name::from(job.function),
-            body: Body::concat(&[job.unique, reducer, job.workload]),
+            body: Body::joined(parts, cx.received),
             unique_bytes: bytes(job.unique),
             reducer_bytes: bytes(reducer),
             priority: job.priority,

@@ -34,7 +34,7 @@ use crate::protocol::encode::encode_head;
 use crate::protocol::number;
 use crate::protocol::packet::{Command, Magic};
 use crate::queue::body::Body;
-use crate::queue::job::Priority;
+use crate::queue::job::{Priority, workload_at};
 use crate::queue::name::Name;
 
 /// A claim names so many functions at most: its work stays bounded.
@@ -389,7 +389,8 @@ impl Home {
         let handle = cx.settings.handle_prefix.handle(job.run.number);
         let function = &self.beliefs.at(slot).name;
         let (unique, rest) = job.body.split_at(usize::from(job.unique_bytes));
-        let (reducer, workload) = rest.split_at(usize::from(job.reducer_bytes));
+        let reducer = &rest[1..][..usize::from(job.reducer_bytes)];
+        let start = workload_at(job.unique_bytes, job.reducer_bytes);
         let args: &[&[u8]] = &[handle.as_bytes(), function, unique, reducer];
         let (command, args) = match grab.form {
             GrabForm::Plain => (Command::JobAssign, &args[..2]),
@@ -397,8 +398,8 @@ impl Home {
             GrabForm::Unique | GrabForm::All => (Command::JobAssignUniq, &args[..3]),
         };
         self.scratch.clear();
-        encode_head(&mut self.scratch, Magic::Response, command, args, workload.len());
-        let tail = Tail { body: &job.body, start: job.body.len() - workload.len() };
+        encode_head(&mut self.scratch, Magic::Response, command, args, job.body.len() - start);
+        let tail = Tail { body: &job.body, start };
         let urgency = self.urgency_for(conn, 1);
         self.answer(Reply { conn, sequence: grab.sequence }, urgency, Some(tail), cx);
     }
@@ -478,7 +479,7 @@ impl Home {
         let Some(run) = held else {
             return self.refuse(conn, "JOB_NOT_FOUND", unknown_job(kind), cx);
         };
-        let body = Body::concat(&[data]);
+        let body = Body::joined(&[data], cx.received);
         let owner = owner_of_job(run.number, cx.settings.shards);
         cx.send(owner, Message::Work { worker: conn, run, kind, body });
     }

@@ -55,11 +55,11 @@ pub struct Submit {
     pub waiter: Option<Waiter>,
     /// Function name.
     pub function: Name,
-    /// Unique, reducer and workload, one after the other.
+    /// Unique, reducer if any, and workload, with a NUL between each two.
     pub body: Body,
     /// Length of the unique in `body`.
     pub unique_bytes: u16,
-    /// Length of the reducer behind it.
+    /// Length of the reducer behind it; 0 for none.
     pub reducer_bytes: u16,
     /// Which lane.
     pub priority: Priority,
@@ -118,11 +118,11 @@ pub struct Assignment {
     pub run: Run,
     /// Its function, as the worker's home counts it.
     pub function: HomeFunction,
-    /// Unique, reducer and workload.
+    /// Unique, reducer if any, and workload, with a NUL between each two.
     pub body: Body,
     /// Length of the unique in `body`.
     pub unique_bytes: u16,
-    /// Length of the reducer behind it.
+    /// Length of the reducer behind it; 0 for none.
     pub reducer_bytes: u16,
 }
 

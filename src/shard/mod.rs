@@ -37,6 +37,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::protocol::decode::{DecodeError, Frame};
+use crate::queue::body::Body;
 use context::Context;
 use counts::Counts;
 use home::Home;
@@ -71,7 +72,8 @@ macro_rules! parts {
     ($shard:ident, $now:expr, $out:expr) => {{
         let Shard { id, settings, counts, home, owner, local } = $shard;
         let settings: &Settings = settings;
-        (home, owner, Context { id: *id, now: $now, settings, counts, local, out: $out })
+        let cx = Context { id: *id, now: $now, settings, received: None, counts, local, out: $out };
+        (home, owner, cx)
     }};
 }
 
@@ -104,7 +106,20 @@ impl Shard {
 
     /// Handles one packet or line of a connection that lives here and is not held.
     pub fn frame(&mut self, now: Now, conn: ConnId, frame: Frame<'_>, out: &mut impl Outbox) {
+        self.frame_within(now, conn, frame, None, out);
+    }
+
+    /// The same; what is kept of the frame is shared with `received`, which it lies in.
+    pub fn frame_within(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        frame: Frame<'_>,
+        received: Option<&Body>,
+        out: &mut impl Outbox,
+    ) {
         let (home, owner, mut cx) = parts!(self, now, out);
+        cx.received = received;
         home.frame(conn, frame, &mut cx);
         settle(home, owner, &mut cx);
         home.settle(conn, &mut cx);

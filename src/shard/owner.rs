@@ -26,7 +26,7 @@ use super::outbox::{Event, Outbox};
 use super::runnable::{Heard, Runnable};
 use super::settings::{Retries, Wakeup};
 use crate::queue::body::Body;
-use crate::queue::job::{Party, Priority, Standing, State, Waiting};
+use crate::queue::job::{Party, Priority, Standing, State, Waiting, workload_at};
 use crate::queue::name::Name;
 use crate::queue::{JobView, NewJob, Queue};
 
@@ -100,9 +100,9 @@ impl Owner {
         let Some(function) = self.function(&submit.function, cx) else {
             return refuse(&submit, Refusal::TooManyFunctions, cx);
         };
-        let workload_at = usize::from(submit.unique_bytes) + usize::from(submit.reducer_bytes);
         let unique = &submit.body[..usize::from(submit.unique_bytes)];
-        if let Some(at) = self.queue.find_same(function, unique, &submit.body[workload_at..]) {
+        let workload = &submit.body[workload_at(submit.unique_bytes, submit.reducer_bytes)..];
+        if let Some(at) = self.queue.find_same(function, unique, workload) {
             return self.join(at, &submit, cx);
         }
         if self.queue.functions[function].is_full(submit.priority) {
@@ -426,7 +426,7 @@ impl Owner {
             return true;
         }
         cx.counts.cancelled += 1;
-        tell(job, WorkKind::Fail, &Body::concat(&[b""]), None, cx);
+        tell(job, WorkKind::Fail, &Body::copy(b""), None, cx);
         if job.running().is_some() {
             self.queue.kill_running(at);
         } else {
@@ -452,7 +452,7 @@ impl Owner {
         }
         if self.queue.functions[function].total() > 0 {
             for at in self.queue.jobs_of(function) {
-                tell(self.queue.job(at), WorkKind::Fail, &Body::concat(&[b""]), None, cx);
+                tell(self.queue.job(at), WorkKind::Fail, &Body::copy(b""), None, cx);
                 cx.counts.cancelled += 1;
                 self.queue.remove(at);
             }
@@ -523,7 +523,7 @@ impl Owner {
             let handle = cx.settings.handle_prefix.handle(job.number);
             cx.out.event(Event::Dropped { handle: handle.as_bytes(), unique: job.unique() });
             cx.counts.dropped += 1;
-            tell(job, WorkKind::Fail, &Body::concat(&[b""]), None, cx);
+            tell(job, WorkKind::Fail, &Body::copy(b""), None, cx);
             self.queue.remove(at);
             return;
         }
@@ -625,7 +625,7 @@ fn report_accepted<O: Outbox>(submit: &Submit, cx: &mut Context<'_, O>) {
     let mut when = itoa::Buffer::new();
     let last = match submit.reducer_bytes {
         0 => when.format(submit.not_before_s).as_bytes(),
-        bytes => &rest[..usize::from(bytes)],
+        bytes => &rest[1..][..usize::from(bytes)],
     };
     cx.out.event(Event::Accepted { function: &submit.function, unique, last });
 }

@@ -124,7 +124,7 @@ mod tests {
                 NewJob {
                     function: at,
                     number: u64::from(at),
-                    body: Body::concat(&[b""]),
+                    body: Body::joined(&[b"", b""], None),
                     unique_bytes: 0,
                     reducer_bytes: 0,
                     priority,
