@@ -136,6 +136,14 @@ fn foreground_of_many_functions_beside_a_backlog() {
 }
 
 #[test]
+fn foreground_in_turns() {
+    for threads in ["--threads=1", "--threads=3"] {
+        let scenario = ["fg", "--count=3000", "--warmup=0.05", "--clients=40", "--together=7", threads];
+        everywhere(&scenario, phases(&[("foreground", 3000)]));
+    }
+}
+
+#[test]
 fn foreground_for_a_time() {
     let scenario = ["fg", "--duration=0.2", "--warmup=0"];
     everywhere(&scenario, |run| assert!(run.jobs("foreground") > 0));

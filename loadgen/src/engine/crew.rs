@@ -99,6 +99,10 @@ pub(crate) struct Crew {
     /// How long it has spun in vain.
     spun: Duration,
     alarm: Alarm,
+    /// Jobs in flight that clients were given in turns.
+    dealt: u64,
+    /// The client whose turn is next, by its place in `arrive_at`.
+    turn_of: usize,
     /// Seats that have to send what has just been due.
     unflushed: Vec<usize>,
     tally: Tally,
@@ -125,6 +129,8 @@ impl Crew {
             spin: Duration::ZERO,
             spun: Duration::ZERO,
             alarm,
+            dealt: 0,
+            turn_of: 0,
             unflushed: Vec::new(),
             tally: Tally::new(),
             scratch: vec![0; SCRATCH_BYTES],
@@ -315,17 +321,45 @@ impl Crew {
                 }
             });
         }
+        if order == Order::Submit {
+            self.deal(now);
+        }
+    }
+
+    /// Gives jobs to clients in turns until as many as shall be are in flight.
+    fn deal(&mut self, now: Instant) {
+        let here = self.arrive_at.len();
+        while self.dealt < self.run.together && here > 0 {
+            let client = self.turn_of;
+            self.turn_of = (client + 1) % here;
+            let Some(index) = self.arrive_at[client] else { continue };
+            let Some(Seat { connection, conversation }) = &mut self.seats[index] else { return };
+            let output = connection.output();
+            let mut turn = Turn { run: &self.run, tally: &mut self.tally, now, output };
+            let Some(number) = turn.next_number() else { return };
+            conversation.arrival(&mut turn, number, now);
+            self.dealt += 1;
+            if let Err(broken) = connection.flush() {
+                self.lose(index, &broken);
+            }
+        }
     }
 
     fn ready(&mut self, index: usize, now: Instant) {
         let Some(Some(Seat { connection, conversation })) = self.seats.get_mut(index) else { return };
+        let before = conversation.in_flight();
         let (run, tally) = (&*self.run, &mut self.tally);
         let receive = |output: &mut Vec<u8>, bytes: &[u8]| {
             conversation.receive(&mut Turn { run, tally, now, output }, bytes)
         };
         let outcome = connection.read(&mut self.scratch, receive).and_then(|()| connection.flush());
+        let done = before.saturating_sub(conversation.in_flight());
         if let Err(broken) = outcome {
             self.lose(index, &broken);
+        }
+        if self.run.together > 0 && done > 0 {
+            self.dealt = self.dealt.saturating_sub(done);
+            self.deal(now);
         }
     }
 

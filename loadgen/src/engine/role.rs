@@ -65,12 +65,17 @@ pub(crate) struct Turn<'a> {
 impl Turn<'_> {
     /// The number of the next job of a closed loop, if there is one to submit.
     pub(crate) fn next_job(&mut self) -> Option<u64> {
-        let number = self.tally.chunk.next().or_else(|| {
-            self.tally.chunk = self.run.quota.take();
-            self.tally.chunk.next()
-        })?;
+        let number = self.next_number()?;
         self.tally.count(Unit::Submitted);
         Some(number)
+    }
+
+    /// The same, for somebody who counts it as submitted later on.
+    pub(crate) fn next_number(&mut self) -> Option<u64> {
+        self.tally.chunk.next().or_else(|| {
+            self.tally.chunk = self.run.quota.take();
+            self.tally.chunk.next()
+        })
     }
 
     /// The job `number` has come to its end.

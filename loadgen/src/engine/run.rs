@@ -85,6 +85,8 @@ pub(crate) struct Run {
     pub(crate) uniques: Uniques,
     /// Whether the jobs of other runs are welcome: there are only workers here.
     pub(crate) any_run: bool,
+    /// Jobs that the clients of a thread keep in flight together, in turns; 0 when each has its own.
+    pub(crate) together: u64,
     /// Which jobs may still be submitted.
     pub(crate) quota: Quota,
     /// What went wrong.
@@ -103,6 +105,7 @@ impl Run {
             parts: Parts::default(),
             uniques,
             any_run: false,
+            together: 0,
             quota: Quota { next: AtomicU64::new(0), end: AtomicU64::new(0) },
             ledger,
             progress: Progress::new(),

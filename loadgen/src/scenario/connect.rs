@@ -75,10 +75,21 @@ impl Measure for Connect {
 }
 
 impl Connect {
+    /// What the server keeps for each connection that is still open.
+    #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
+    fn report_memory(&self, report: &mut Report, outcome: &Outcome) {
+        if let (true, Some(server)) = (self.keep, &outcome.used.server) {
+            let grown = server.rss_after_bytes.saturating_sub(server.rss_before_bytes) as f64;
+            report.figure("server memory a connection", grown / outcome.jobs.max(1) as f64, "B");
+        }
+    }
+
     fn steps(&self, target: Target, run: &Arc<Run>, report: &mut Report) -> Result<(), Abort> {
         const NAME: &str = "connect and first answer";
         let Some(schedules) = self.pace.schedules(Extent::Jobs(self.count))? else {
-            report.phase(NAME, &storm(self, target, run, self.count, None)?);
+            let outcome = storm(self, target, run, self.count, None)?;
+            report.phase(NAME, &outcome);
+            self.report_memory(report, &outcome);
             return Ok(());
         };
         for schedule in schedules {

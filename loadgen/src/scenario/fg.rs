@@ -16,7 +16,7 @@ use crate::engine::role::Order;
 use crate::engine::run::Run;
 use crate::engine::worker::InOrder;
 use crate::options::values::{count, positive};
-use crate::options::{Common, Load, Workers};
+use crate::options::{Clients, Common, Load, Workers};
 use crate::report::Report;
 
 /// `fg`
@@ -27,6 +27,9 @@ pub(crate) struct Fg {
     /// More workers of the same function that only sleep, and work when woken
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Clients and workers")]
     pub(crate) sleepers: u32,
+    /// Jobs that all clients keep unanswered together, each submitting in its turn, instead of --inflight each
+    #[arg(long, value_name = "N", conflicts_with_all = ["inflight", "rate"], value_parser = positive, help_heading = "Clients and workers")]
+    pub(crate) together: Option<u32>,
     /// Functions that every worker serves; jobs go to each of them in turn
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive, help_heading = "Jobs")]
     pub(crate) functions: u32,
@@ -81,11 +84,15 @@ impl Measure for Fg {
 impl Fg {
     fn foreground(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
         let Load { clients, workers, .. } = &self.load;
+        let clients =
+            Clients { inflight: if self.together.is_some() { 0 } else { clients.inflight }, ..*clients };
         let all = Workers { workers: workers.workers + self.sleepers, ..workers.clone() };
         if self.fifo {
             fifo_can_be_checked(clients.clients, all.workers, self.side)?;
         }
-        let run = Arc::new(self.side.run(self.plan()));
+        let mut plan = self.plan();
+        plan.together = self.together.map_or(0, u64::from).div_ceil(target.threads as u64);
+        let run = Arc::new(self.side.run(plan));
         with_fleet(&run, target, report, |fleet, report| {
             if self.side.works() {
                 let functions = 0..run.functions.values().len();
