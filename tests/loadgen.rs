@@ -320,10 +320,10 @@ fn prio() {
 
 #[test]
 fn big() {
-    let scenario = ["big", "--sizes=100k,5mi", "--volume=10mi", "--clients=2"];
+    let scenario = ["big", "--sizes=100k,5mi", "--volume=20mi", "--clients=2"];
     everywhere(&scenario, |run| {
-        phases(&[("100000 bytes", 83), ("2097152 bytes", 4)])(run);
-        assert!(run.figure("2097152 bytes: relayed, there and back") > 0.0);
+        phases(&[("100000 bytes", 209), ("5242880 bytes", 4)])(run);
+        assert!(run.figure("5242880 bytes: relayed, there and back") > 0.0);
     });
 }
 
