@@ -27,7 +27,7 @@ struct Mode {
     jobs: u64,
 }
 
-const MODES: [Mode; 2] = [Mode { name: "one", jobs: 20_000 }, Mode { name: "parallel", jobs: 200_000 }];
+const MODES: [Mode; 2] = [Mode { name: "one", jobs: 20_000 }, Mode { name: "parallel", jobs: 500_000 }];
 
 /// Whose client and worker.
 #[derive(Clone, Copy)]

@@ -61,8 +61,8 @@ pub struct WorkerConversation {
 struct State {
     /// How many jobs and grabs there may be together.
     ahead: usize,
-    /// The last answers were NO_JOB: one grab at a time is enough.
-    scarce: bool,
+    /// How many there may be at present: one after a NO_JOB, and twice as many with every job that comes.
+    window: usize,
     grabs: usize,
     held: usize,
     echoes: usize,
@@ -80,7 +80,7 @@ impl WorkerConversation {
     /// time, in packets whose bodies have at most so many bytes.
     #[must_use]
     pub fn new(ahead: usize, packet_bytes_max: u32) -> Self {
-        let state = State { ahead: ahead.max(1), scarce: false, grabs: 0, held: 0, echoes: 0, asleep: false };
+        let state = State { ahead: ahead.max(1), window: 1, grabs: 0, held: 0, echoes: 0, asleep: false };
         Self { inbox: Inbox::new(packet_bytes_max), state, outbox: Outbox::default() }
     }
 
@@ -126,11 +126,10 @@ impl WorkerConversation {
         self.outbox.request(Command::EchoReq, &[], data);
     }
 
-    /// Asks for jobs, as many as may be asked for.
+    /// Asks for jobs, as many as may be asked for: one at first, and more while jobs keep coming.
     pub fn grab(&mut self) {
         let state = &mut self.state;
-        let ahead = if state.scarce { 1 } else { state.ahead };
-        while state.grabs + state.held < ahead {
+        while state.grabs + state.held < state.window {
             self.outbox.request(Command::GrabJobAll, &[], b"");
             state.grabs += 1;
             state.asleep = false;
@@ -149,7 +148,6 @@ impl WorkerConversation {
     /// Asks to be woken by [`WorkerEvent::Woken`]; for an idle worker.
     pub fn sleep(&mut self) {
         self.outbox.request(Command::PreSleep, &[], b"");
-        self.state.scarce = false;
         self.state.asleep = true;
     }
 
@@ -260,11 +258,11 @@ fn event<'a>(state: &mut State, packet: &Packet<'a>) -> Result<Option<WorkerEven
         Command::JobAssign | Command::JobAssignUniq | Command::JobAssignAll => {
             state.grabs -= 1;
             state.held += 1;
-            state.scarce = false;
+            state.window = (2 * state.window).min(state.ahead);
         }
         Command::NoJob => {
             state.grabs -= 1;
-            state.scarce = true;
+            state.window = 1;
         }
         _ => {}
     }
@@ -347,9 +345,18 @@ mod tests {
     #[test]
     fn several_grabs_are_outstanding_while_there_is_work() {
         let mut talk = WorkerConversation::new(3, 1000);
-        talk.grab();
-        assert_eq!(said(&mut talk).len(), 3);
         let job = response(Command::JobAssignUniq, &[b"H:1", b"f", b""], b"");
+        // Together with what is held: one, two, and three at most.
+        for grabs in [1, 1, 1, 0] {
+            talk.grab();
+            assert_eq!(said(&mut talk).len(), grabs);
+            heard(&mut talk, &job.repeat(grabs));
+        }
+        for _ in 0..3 {
+            talk.complete(b"H:1", b"");
+        }
+        talk.grab();
+        assert_eq!(said(&mut talk).len(), 6);
         heard(&mut talk, &[job, response(Command::NoJob, &[], b"").repeat(2)].concat());
         talk.complete(b"H:1", b"");
         talk.grab();

@@ -76,7 +76,8 @@ impl Session {
             permitted: false,
             waited: Duration::ZERO,
             corked_since: None,
-            usual: vec![Duration::ZERO; shared.functions.len()],
+            // Not known to be quick.
+            usual: vec![2 * QUICK; shared.functions.len()],
         }
     }
 
@@ -134,6 +135,9 @@ impl Session {
             }
             if self.held.is_empty() {
                 self.receive();
+                if !self.held.is_empty() && !self.is_stopping() && !self.shared.permits.wanted() {
+                    self.talk.grab();
+                }
             } else if self.permit() {
                 let held = self.held.pop_front().expect("there is one");
                 self.run_job(held);
