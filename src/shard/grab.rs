@@ -103,7 +103,7 @@ impl Home {
         self.beliefs.at_mut(slot).workers += 1;
         let Some(worker) = self.worker_of(conn) else { return };
         worker.functions.insert(slot, timeout_ms);
-        worker.unlisted.push(slot);
+        worker.unlist(slot);
         let asleep = is_asleep(worker);
         self.note(conn, slot);
         self.tell_interest(slot, cx);
@@ -125,6 +125,10 @@ impl Home {
     pub(super) fn reset_abilities<O: Outbox>(&mut self, conn: ConnId, cx: &mut Context<'_, O>) {
         let Some(worker) = self.connections.worker_mut(conn) else { return };
         worker.outlook = Outlook::default();
+        // All of them at once: looking for those of each function would take long.
+        let lost = worker.held.drain().map(|(number, held)| (held.order, held.run(number))).collect();
+        abandon(conn, lost, cx);
+        let Some(worker) = self.connections.worker(conn) else { return };
         let slots: Vec<u32> = worker.functions.iter().map(|registration| registration.slot).collect();
         for slot in slots {
             self.unregister(conn, slot, cx);

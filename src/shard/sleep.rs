@@ -79,7 +79,7 @@ impl Home {
             let registration = worker.and_then(|worker| {
                 let registration = worker.functions.get_mut(slot)?;
                 (registration.listing == listed.listing).then(|| registration.listing = 0)?;
-                worker.unlisted.push(slot);
+                worker.unlist(slot);
                 Some(worker)
             });
             let Some(worker) = registration else {

@@ -94,3 +94,38 @@ pub(super) struct Worker {
     /// Functions in whose lines of sleepers it does not stand.
     pub(super) unlisted: Vec<u32>,
 }
+
+/// Room for functions that `unlisted` names twice or though they were given up.
+const UNLISTED_SLACK: usize = 64;
+
+impl Worker {
+    /// It does not stand in a function's line of sleepers.
+    pub(super) fn unlist(&mut self, slot: u32) {
+        if self.unlisted.len() >= 2 * self.functions.len() + UNLISTED_SLACK {
+            self.unlisted.sort_unstable();
+            self.unlisted.dedup();
+            self.unlisted.retain(|&slot| self.functions.contains(slot));
+        }
+        self.unlisted.push(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_that_come_and_go_are_not_remembered_for_ever() {
+        let mut worker = Worker::default();
+        worker.functions.insert(1, 0);
+        worker.unlist(1);
+        for round in 0..10_000 {
+            let slot = 2 + round % 7;
+            worker.functions.insert(slot, 0);
+            worker.unlist(slot);
+            worker.functions.remove(slot);
+        }
+        assert!(worker.unlisted.len() <= 2 + UNLISTED_SLACK, "{}", worker.unlisted.len());
+        assert!(worker.unlisted.contains(&1));
+    }
+}
