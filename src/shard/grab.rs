@@ -335,7 +335,8 @@ impl Home {
     ) -> Message {
         let owner = self.beliefs.at(slot).owner;
         let others = if self.serves_all(worker, cx) { Others::AnyOrNews } else { Others::No };
-        let looked_at = if others == Others::No { READY_LOOKED_AT_MAX } else { 0 };
+        // With one shard nobody else takes what is believed here: one is enough.
+        let looked_at = if others == Others::No && cx.settings.shards > 1 { READY_LOOKED_AT_MAX } else { 0 };
         let beside = self.beliefs.ready_beside(slot).take(looked_at);
         let beside = beside.filter(|&other| self.beliefs.at(other).owner == owner);
         let functions = iter::once(slot).chain(beside).filter_map(|slot| {
