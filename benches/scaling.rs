@@ -104,18 +104,22 @@ fn hops_cost(costs: &Costs, messages: f64, batches: f64, wakes: f64) -> f64 {
 
 fn model(costs: &Costs) {
     let kernel = SENDS * costs.send + RECEIVES * costs.receive;
-    eprintln!("\nmodel, microseconds of processor time a foreground job, busy, 16 functions");
-    eprintln!("shards  kernel  core  hops   sum  ratio  jobs/s of all shards");
-    let mut alone = None;
-    for shards in SHARDS {
-        let Run { counted, spent, .. } = run(layout(Kind::Foreground, shards, 16, 8), JOBS);
-        let core = spent.as_secs_f64() * 1e6 / counted.jobs as f64;
-        let each = |count| counted.each(count);
-        let hops = hops_cost(costs, each(counted.messages), each(counted.batches), each(counted.wakes));
-        let sum = kernel + core + hops;
-        let ratio = sum / *alone.get_or_insert(sum);
-        let rate = f64::from(shards) * 1e6 / sum;
-        eprintln!("{shards:6} {kernel:7.2} {core:5.2} {hops:5.2} {sum:5.2} {ratio:6.2} {rate:10.0}");
+    eprintln!("\nmodel, microseconds of processor time a foreground job, busy");
+    eprintln!("functions shards  kernel  core  hops   sum  ratio  jobs/s of all shards");
+    for functions in FUNCTIONS {
+        let mut alone = None;
+        for shards in SHARDS {
+            let Run { counted, spent, .. } = run(layout(Kind::Foreground, shards, functions, 8), JOBS);
+            let core = spent.as_secs_f64() * 1e6 / counted.jobs as f64;
+            let each = |count| counted.each(count);
+            let hops = hops_cost(costs, each(counted.messages), each(counted.batches), each(counted.wakes));
+            let sum = kernel + core + hops;
+            let ratio = sum / *alone.get_or_insert(sum);
+            let rate = f64::from(shards) * 1e6 / sum;
+            eprintln!(
+                "{functions:9} {shards:6} {kernel:7.2} {core:5.2} {hops:5.2} {sum:5.2} {ratio:6.2} {rate:10.0}"
+            );
+        }
     }
     eprintln!(
         "kernel: {SENDS} sends and {RECEIVES} receives a job on any number of shards. core: the shards on one\n\
