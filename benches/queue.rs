@@ -13,7 +13,7 @@ fn main() {
     divan::main();
 }
 
-fn job(number: u64) -> NewJob {
+fn job(queue: &Queue, number: u64) -> NewJob {
     let unique = number.to_be_bytes();
     NewJob {
         function: 0,
@@ -24,6 +24,7 @@ fn job(number: u64) -> NewJob {
         priority: Priority::Normal,
         standing: Standing::Background,
         not_before_s: 0,
+        filing: queue.filing(0, &unique, &[]),
     }
 }
 
@@ -31,7 +32,7 @@ fn filled(depth: u64) -> Queue {
     let mut queue = Queue::default();
     queue.functions.insert(Name::from(&b"reverse"[..]));
     for number in 0..depth {
-        queue.add(job(number), 0);
+        queue.add(job(&queue, number), 0);
     }
     queue
 }
@@ -42,9 +43,9 @@ fn add_take_and_remove(bencher: Bencher<'_, '_>, depth: u64) {
     let mut queue = filled(depth);
     let mut number = depth;
     bencher.bench_local(|| {
-        let unique = number.to_be_bytes();
-        assert_eq!(queue.find_same(0, black_box(&unique), &[]), None);
-        queue.add(job(number), 0);
+        let new = job(&queue, number);
+        assert_eq!(queue.find_same(0, new.filing, black_box(&number.to_be_bytes()), &[]), None);
+        queue.add(new, 0);
         number += 1;
         let taken = queue.take(0, Priority::Normal, Party::new(1), u64::MAX).expect("a job was just added");
         queue.remove(taken)
@@ -58,8 +59,9 @@ fn find_the_same(bencher: Bencher<'_, '_>, depth: u64) {
     let mut number = 0;
     bencher.bench_local(|| {
         number = (number + 7919) % depth;
+        let unique = black_box(number.to_be_bytes());
         queue
-            .find_same(0, black_box(&number.to_be_bytes()), &[])
+            .find_same(0, queue.filing(0, &unique, &[]), &unique, &[])
             .expect("every number below the depth is queued")
     });
 }

@@ -79,7 +79,8 @@ fn encode_often(command: Command, args: &[&[u8]], count: u64) {
 /// Looks the unique up, in vain, and adds the job, as the owner does.
 fn add(queue: &mut Queue, number: u64) {
     let unique = unique(number);
-    assert_eq!(queue.find_same(0, black_box(&unique), &[]), None);
+    let filing = queue.filing(0, black_box(&unique), &[]);
+    assert_eq!(queue.find_same(0, filing, &unique, &[]), None);
     let job = NewJob {
         function: 0,
         number,
@@ -89,6 +90,7 @@ fn add(queue: &mut Queue, number: u64) {
         priority: Priority::Normal,
         standing: Standing::Background,
         not_before_s: 0,
+        filing,
     };
     queue.add(job, 0);
 }

@@ -1,5 +1,6 @@
 //! One job.
 
+use super::Filing;
 use super::body::Body;
 use super::packed::Place;
 
@@ -211,8 +212,8 @@ pub struct Job {
     pub(super) parties: u32,
     /// Index of its function.
     pub function: u32,
-    /// Hash under which it is filed in the unique index.
-    pub(super) unique_hash: u32,
+    /// Under what it is filed in the unique index, as long as it is.
+    pub(super) filing: Filing,
     /// Workers that lost it so far; stays at the largest number.
     pub losses: u16,
     /// Length of the unique.

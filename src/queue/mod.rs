@@ -22,6 +22,7 @@ mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
+use std::num::NonZeroU32;
 
 use hashbrown::DefaultHashBuilder;
 
@@ -63,7 +64,13 @@ pub struct NewJob {
     pub standing: Standing,
     /// Unix seconds before which it is not run; 0 for at once.
     pub not_before_s: u64,
+    /// What [`Queue::filing`] says of it.
+    pub filing: Filing,
 }
+
+/// Under which hash a job is filed in the unique index; `None` when nothing
+/// ever coalesces with it.
+pub type Filing = Option<NonZeroU32>;
 
 /// All jobs of one shard.
 #[derive(Default)]
@@ -127,18 +134,28 @@ impl Queue {
         self.jobs.iter().map(move |(_, job)| JobView { job, parties, packed })
     }
 
-    /// The job that a submit with this unique and workload joins
-    /// (gearmand-spec.md, section 5.1).
+    /// Under what a submit with this unique (for `-`: this workload) is filed.
     #[must_use]
-    pub fn find_same(&self, function: u32, unique: &[u8], workload: &[u8]) -> Option<u32> {
-        let key = unique_key(unique, workload)?;
-        let hash = self.unique_hash(function, key);
+    pub fn filing(&self, function: u32, unique: &[u8], workload: &[u8]) -> Filing {
+        let key = if unique == b"-" { workload } else { unique };
+        if key.is_empty() {
+            return None;
+        }
+        let hash = self.hasher.hash_one((function, key));
+        // One of four billion shares its place with another.
+        NonZeroU32::new((hash ^ hash >> 32) as u32).or(Some(NonZeroU32::MAX))
+    }
+
+    /// The job that a submit with this unique and workload joins
+    /// (gearmand-spec.md, section 5.1); `filing` is that of the submit.
+    #[must_use]
+    pub fn find_same(&self, function: u32, filing: Filing, unique: &[u8], workload: &[u8]) -> Option<u32> {
         let same = |at: u32| {
             let job = self.job(at);
             job.function == function
                 && if unique == b"-" { job.workload() == workload } else { job.unique() == unique }
         };
-        self.by_unique.find(hash, same)
+        self.by_unique.find(filing?.get(), same)
     }
 
     /// The newest job with this unique, whatever its function.
@@ -147,18 +164,16 @@ impl Queue {
         // The index is by function too, so that one unique in many functions
         // cannot slow submits down; this rare question tries every function.
         let with_jobs = self.functions.iter().filter(|(_, function)| function.total() > 0);
-        let found = with_jobs.filter_map(|(at, _)| self.find_same(at, unique, b""));
+        let found = with_jobs.filter_map(|(at, _)| {
+            let filing = self.filing(at, unique, b"");
+            self.find_same(at, filing, unique, b"")
+        });
         found.max_by_key(|&at| self.jobs[at].number)
     }
 
     /// Adds a job: scheduled when its time is still to come, else to the tail
     /// of its lane.
     pub fn add(&mut self, new: NewJob, now_s: u64) -> u32 {
-        let unique = &new.body[..usize::from(new.unique_bytes)];
-        let workload = &new.body[workload_at(new.unique_bytes, new.reducer_bytes)..];
-        let key = unique_key(unique, workload);
-        let unique_hash = key.map_or(0, |key| self.unique_hash(new.function, key));
-        let filed = key.is_some();
         self.sequence += 1;
         self.body_bytes += new.body.len();
         let packs = self.is_far_from_its_turn(&new, now_s);
@@ -169,7 +184,7 @@ impl Queue {
             state: State::Placed,
             parties: NO_PARTIES,
             function: new.function,
-            unique_hash,
+            filing: new.filing,
             losses: 0,
             unique_bytes: new.unique_bytes,
             reducer_bytes: new.reducer_bytes,
@@ -180,8 +195,8 @@ impl Queue {
             self.pack(at);
         }
         self.by_number.insert(new.number, at);
-        if filed {
-            self.by_unique.insert(unique_hash, at);
+        if let Some(hash) = new.filing {
+            self.by_unique.insert(hash.get(), at);
         }
         let function = &mut self.functions[new.function];
         function.waiting[new.priority.index()] += 1;
@@ -373,25 +388,10 @@ impl Queue {
     }
 
     fn unfile(&mut self, at: u32) {
-        let job = self.job(at);
-        if job.standing == Standing::Dead || unique_key(job.unique(), job.workload()).is_none() {
-            return;
+        if let Some(hash) = self.jobs[at].filing.take() {
+            self.by_unique.remove(hash.get(), at);
         }
-        let hash = job.unique_hash;
-        self.by_unique.remove(hash, at);
     }
-
-    fn unique_hash(&self, function: u32, key: &[u8]) -> u32 {
-        let hash = self.hasher.hash_one((function, key));
-        (hash ^ hash >> 32) as u32
-    }
-}
-
-/// What a submit is filed under: its unique, or for `-` its workload. `None`
-/// when it never coalesces.
-fn unique_key<'a>(unique: &'a [u8], workload: &'a [u8]) -> Option<&'a [u8]> {
-    let key = if unique == b"-" { workload } else { unique };
-    (!key.is_empty()).then_some(key)
 }
 
 #[cfg(test)]

@@ -102,7 +102,8 @@ impl Owner {
         };
         let unique = &submit.body[..usize::from(submit.unique_bytes)];
         let workload = &submit.body[workload_at(submit.unique_bytes, submit.reducer_bytes)..];
-        if let Some(at) = self.queue.find_same(function, unique, workload) {
+        let filing = self.queue.filing(function, unique, workload);
+        if let Some(at) = self.queue.find_same(function, filing, unique, workload) {
             return self.join(at, &submit, cx);
         }
         if self.queue.functions[function].is_full(submit.priority) {
@@ -119,6 +120,7 @@ impl Owner {
             priority: submit.priority,
             standing: if submit.waiter.is_some() { Standing::Foreground } else { Standing::Background },
             not_before_s: submit.not_before_s,
+            filing,
         };
         let at = self.queue.add(new, now_s(cx));
         if let Some(waiter) = submit.waiter {
