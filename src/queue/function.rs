@@ -107,6 +107,12 @@ impl Functions {
         self.by_name.find(self.hasher.hash_one(name), same).copied()
     }
 
+    /// The function with an index, if there is one.
+    #[must_use]
+    pub fn get(&self, at: u32) -> Option<&Function> {
+        self.entries.get(at as usize)?.as_ref()
+    }
+
     /// Adds a function that is not there yet.
     pub fn insert(&mut self, name: Name) -> u32 {
         let hash = self.hasher.hash_one(&*name);

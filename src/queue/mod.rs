@@ -32,7 +32,7 @@ use job::{
     Clients, Halves, Job, NO_PARTIES, Parties, Party, Priority, Running, Standing, State, Stored, workload_at,
 };
 use numbers::Numbers;
-use packed::{PACKED_BYTES_MAX, Packed};
+use packed::{PACKED_BYTES_MAX, Packed, Place};
 use slab::Slab;
 use uniques::Uniques;
 pub use view::JobView;
@@ -121,6 +121,13 @@ impl Queue {
     #[must_use]
     pub fn job(&self, at: u32) -> JobView<'_> {
         JobView { job: &self.jobs[at], parties: &self.parties, packed: &self.packed }
+    }
+
+    /// The same, if the job that is there now has this number.
+    #[must_use]
+    pub fn numbered(&self, at: u32, number: u64) -> Option<JobView<'_>> {
+        let job = self.jobs.get(at).filter(|job| job.number == number)?;
+        Some(JobView { job, parties: &self.parties, packed: &self.packed })
     }
 
     /// The clients of a job, to add or remove some.
@@ -348,8 +355,8 @@ impl Queue {
     }
 
     fn pack(&mut self, at: u32) {
-        let Stored::Shared(body) = &self.jobs[at].stored else { return };
-        let body = body.clone();
+        let stored = std::mem::replace(&mut self.jobs[at].stored, Stored::Packed(Place::NOWHERE));
+        let Stored::Shared(body) = stored else { unreachable!("a body is packed once") };
         let jobs = &mut self.jobs;
         let moved = &mut |job, place| jobs[job].stored = Stored::Packed(place);
         let place = self.packed.push(at, &body, moved);

@@ -133,11 +133,18 @@ impl Numbers {
     }
 
     fn locate(&self, number: u64) -> Option<(usize, usize)> {
-        let after = self.runs.partition_point(|run| run.first <= number);
+        // Most jobs that are looked for are among the oldest.
+        let among_oldest = self.runs.get(1).is_none_or(|second| number < second.first);
+        let after = if among_oldest { 1 } else { self.runs.partition_point(|run| run.first <= number) };
         let at = after.checked_sub(1)?;
-        let run = &self.runs[at];
-        let place = run.offsets.binary_search(&run.offset(number)?).ok()?;
-        Some((at, place))
+        let run = self.runs.get(at)?;
+        let offset = run.offset(number)?;
+        // The first one left, when those before it have gone in their order.
+        let first_left = run.jobs.len() - run.live;
+        if run.offsets.get(first_left) == Some(&offset) {
+            return Some((at, first_left));
+        }
+        Some((at, run.offsets.binary_search(&offset).ok()?))
     }
 }
 

@@ -25,6 +25,11 @@ pub(super) struct Place {
     offset: u32,
 }
 
+impl Place {
+    /// While a body is on its way.
+    pub(super) const NOWHERE: Self = Self { segment: u32::MAX, offset: 0 };
+}
+
 /// Bodies, each behind its head.
 struct Segment {
     bytes: Vec<u8>,

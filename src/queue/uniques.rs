@@ -111,7 +111,7 @@ impl Table {
     /// The bucket of a hash.
     fn bucket_of(&self, hash: u32) -> usize {
         let own = u64::from(hash) << self.bits & u64::from(u32::MAX);
-        (own * self.buckets.len() as u64 >> HASH_BITS) as usize
+        ((own * self.buckets.len() as u64) >> HASH_BITS) as usize
     }
 
     fn after(&self, bucket: usize) -> usize {
@@ -205,11 +205,7 @@ impl Table {
     fn split_off(&mut self, boundary: u32) -> Self {
         let bits = self.bits + 1;
         let low = self.buckets.iter().flat_map(Bucket::entries).filter(|&(hash, _)| hash < boundary).count();
-        let buckets = |jobs| Self::buckets_for(jobs).max(1);
-        let mut parts = [
-            Self::new(buckets(low), bits),
-            Self::new(buckets(self.live() - low), bits),
-        ];
+        let mut parts = [low, self.live() - low].map(|jobs| Self::new(Self::buckets_for(jobs), bits));
         for (hash, job) in self.buckets.iter().flat_map(Bucket::entries) {
             parts[usize::from(hash >= boundary)].insert(hash, job);
         }

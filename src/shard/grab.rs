@@ -365,8 +365,8 @@ impl Home {
         let grab = worker.grab.take().expect("a claim is made for a GRAB, and the GRAB waits for it");
         worker.grabbed += 1;
         self.luck = (self.luck + 1).min(LUCK_MAX);
-        let Run { number, losses } = job.run;
-        worker.held.insert(number, Held { slot, losses, order: worker.grabbed });
+        let Run { number, losses, place } = job.run;
+        worker.held.insert(number, Held { slot, losses, place, order: worker.grabbed });
         worker.functions.rotate(slot);
         worker.outlook.note(slot, self.beliefs.at(slot).best, &mut worker.functions);
         self.beliefs.at_mut(slot).pace.note(cx.now.mono_us);

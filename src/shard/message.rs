@@ -109,6 +109,8 @@ pub struct Run {
     pub number: u64,
     /// Runs that were lost before it.
     pub losses: u16,
+    /// Where the owner keeps the job; it means nothing to others, nor once the job is gone.
+    pub place: u32,
 }
 
 /// A job on its way to a worker.

@@ -93,6 +93,8 @@ pub(super) struct Owner {
     heard: Heard,
     /// The last number given to a job, divided by the number of shards.
     last_number: u64,
+    /// Index of the function of the last submit.
+    last_function: u32,
 }
 
 impl Owner {
@@ -223,7 +225,7 @@ impl Owner {
         let key = self.interest[function as usize].of(home).expect("claimed from it just above").key;
         let job = self.queue.job(at);
         let job = Assignment {
-            run: Run { number: job.number, losses: job.losses },
+            run: Run { number: job.number, losses: job.losses, place: at },
             function: key,
             body: job.shared_body().clone(),
             unique_bytes: job.unique_bytes,
@@ -549,15 +551,26 @@ impl Owner {
 
     /// A running job, if it is in this run and this worker has it.
     fn held_by(&self, run: Run, worker: ConnId) -> Option<u32> {
-        let at = self.queue.find(run.number)?;
-        let job = self.queue.job(at);
+        let job = self.queue.numbered(run.place, run.number)?;
         let running = job.running()?;
-        (job.losses == run.losses && running.worker == party(worker)).then_some(at)
+        (job.losses == run.losses && running.worker == party(worker)).then_some(run.place)
+    }
+
+    /// The index of a function, most likely that of the last submit.
+    fn find(&self, name: &[u8]) -> Option<u32> {
+        let last = self.queue.functions.get(self.last_function);
+        match last {
+            Some(function) if *function.name == *name => Some(self.last_function),
+            _ => self.queue.functions.find(name),
+        }
     }
 
     fn function<O: Outbox>(&mut self, name: &Name, cx: &Context<'_, O>) -> Option<u32> {
-        match self.queue.functions.find(name) {
-            Some(function) => Some(function),
+        match self.find(name) {
+            Some(function) => {
+                self.last_function = function;
+                Some(function)
+            }
             None if self.queue.functions.len() >= cx.settings.functions_max => None,
             None => Some(self.create(name.clone())),
         }

@@ -130,6 +130,7 @@ mod tests {
                     priority,
                     standing: Standing::Background,
                     not_before_s: 0,
+                    filing: None,
                 },
                 0,
             );

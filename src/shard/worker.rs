@@ -66,6 +66,8 @@ pub(super) struct Held {
     pub(super) slot: u32,
     /// Runs of the job that were lost before this one.
     pub(super) losses: u16,
+    /// Where its owner keeps the job.
+    pub(super) place: u32,
     /// Which of the worker's jobs it was, counting up.
     pub(super) order: u64,
 }
@@ -73,7 +75,7 @@ pub(super) struct Held {
 impl Held {
     /// Which run of the job with this number it is.
     pub(super) fn run(&self, number: u64) -> Run {
-        Run { number, losses: self.losses }
+        Run { number, losses: self.losses, place: self.place }
     }
 }
 
