@@ -125,7 +125,7 @@ fn split_body(command: Command, body: &[u8]) -> Result<([&[u8]; ARGS_MAX], &[u8]
             *arg = rest;
             return Ok((args, &[]));
         }
-        match rest.iter().position(|&byte| byte == 0) {
+        match nul_in(rest) {
             Some(end) => {
                 *arg = &rest[..end];
                 rest = &rest[end + 1..];
@@ -140,6 +140,23 @@ fn split_body(command: Command, body: &[u8]) -> Result<([&[u8]; ARGS_MAX], &[u8]
     }
     // Without arguments and data, a body is read and thrown away (section 2).
     Ok((args, if command.has_data() { rest } else { &[] }))
+}
+
+/// Where the first NUL is. Eight bytes at a time: arguments are looked through
+/// in every packet.
+fn nul_in(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 255;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The lowest bit that is set here is the highest of the first NUL.
+        let nuls = word.wrapping_sub(ONES) & !word & (ONES << 7);
+        if nuls != 0 {
+            return Some(at * 8 + nuls.trailing_zeros() as usize / 8);
+        }
+    }
+    let at = rest.iter().position(|&byte| byte == 0)?;
+    Some(words.len() * 8 + at)
 }
 
 fn is_work_result(command: Command) -> bool {
@@ -184,6 +201,20 @@ mod tests {
         bytes.extend(u32::try_from(body.len()).unwrap().to_be_bytes());
         bytes.extend(body);
         bytes
+    }
+
+    #[test]
+    fn the_first_nul_is_found_wherever_it_is() {
+        for others in [1, 0x7f, 0x80, 0x81, 0xff] {
+            for length in 0..40 {
+                let mut bytes = vec![others; length];
+                assert_eq!(nul_in(&bytes), None);
+                for at in (0..length).rev() {
+                    bytes[at] = 0;
+                    assert_eq!(nul_in(&bytes), Some(at));
+                }
+            }
+        }
     }
 
     #[test]
