@@ -285,7 +285,11 @@ impl Queue {
         let job = &self.jobs[at];
         let (function, lane) = (job.function, job.priority.index());
         match job.state {
-            State::Running => self.stop_running(at),
+            State::Running => {
+                let running = self.parties[job.parties].running.expect("a running job has a worker");
+                self.functions[function].running -= 1;
+                self.forget_deadline(running, at);
+            }
             State::Scheduled { due_s } => {
                 self.scheduled.remove(&(due_s.whole(), job.sequence));
                 self.functions[function].waiting[lane] -= 1;
@@ -383,14 +387,18 @@ impl Queue {
     fn stop_running(&mut self, at: u32) {
         let parties = self.parties_mut(at);
         let running = parties.running.take().expect("only a running job is stopped");
-        if running.deadline_us != u64::MAX {
-            self.deadlines.remove(&(running.deadline_us, at));
-        }
+        self.forget_deadline(running, at);
         let job = &mut self.jobs[at];
         self.functions[job.function].running -= 1;
         if self.parties[job.parties].clients.as_slice().is_empty() {
             self.parties.remove(job.parties);
             job.parties = NO_PARTIES;
+        }
+    }
+
+    fn forget_deadline(&mut self, running: Running, at: u32) {
+        if running.deadline_us != u64::MAX {
+            self.deadlines.remove(&(running.deadline_us, at));
         }
     }
 

@@ -13,7 +13,7 @@ enum Entry<T> {
 }
 
 struct Chunk<T> {
-    entries: Box<[Entry<T>]>,
+    entries: Box<[Entry<T>; CHUNK_ENTRIES]>,
     full: usize,
     /// First free entry, counted within the chunk; `NONE` when there is none.
     free: u32,
@@ -22,7 +22,8 @@ struct Chunk<T> {
 impl<T> Chunk<T> {
     fn new() -> Self {
         let next = |at: usize| if at + 1 < CHUNK_ENTRIES { index(at + 1) } else { NONE };
-        let entries = (0..CHUNK_ENTRIES).map(|at| Entry::Free { next: next(at) }).collect();
+        let entries: Box<[_]> = (0..CHUNK_ENTRIES).map(|at| Entry::Free { next: next(at) }).collect();
+        let entries = entries.try_into().ok().expect("as many as were asked for");
         Self { entries, full: 0, free: 0 }
     }
 }
