@@ -28,9 +28,7 @@ use hashbrown::DefaultHashBuilder;
 
 use body::Body;
 use function::Functions;
-use job::{
-    Clients, Halves, Job, NO_PARTIES, Parties, Party, Priority, Running, Standing, State, Stored, workload_at,
-};
+use job::{Clients, Halves, Job, NO_PARTIES, Parties, Party, Priority, Running, Standing, State, Stored};
 use numbers::Numbers;
 use packed::{PACKED_BYTES_MAX, Packed, Place};
 use slab::Slab;
