@@ -18,6 +18,8 @@ use crate::mesh::Mesh;
 /// The two counts of which the difference is taken.
 pub(crate) const FEW: u64 = 1_000;
 pub(crate) const MANY: u64 = 5_000;
+/// Queues that take turns.
+const QUEUES: usize = 4;
 
 const FUNCTION: &[u8] = b"reverse";
 const HANDLE: &[u8] = b"H:host:1795240000123456";
@@ -112,10 +114,12 @@ fn queue() -> Queue {
     queue
 }
 
+/// Over several queues, since the seed of its hashes decides when a queue's
+/// tables grow.
 fn queue_add(count: u64) {
-    let mut queue = queue();
-    (0..count).for_each(|number| add(&mut queue, number));
-    std::mem::forget(queue);
+    let mut queues: [Queue; QUEUES] = std::array::from_fn(|_| queue());
+    (0..count).for_each(|turn| add(&mut queues[turn as usize % QUEUES], turn / QUEUES as u64));
+    std::mem::forget(queues);
 }
 
 fn queue_take(count: u64) {
