@@ -6,49 +6,28 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::function::{Closure, Function, JobError, Registered};
-use super::notice::{Notice, OnNotice};
 use super::permits::Permits;
 use super::running::Worker;
 use super::serve::{Shared, Stop, serve};
+use super::settings::{Settings, common_methods};
 use super::task::WorkerJob;
 use crate::client::address::ServerAddress;
-use crate::client::conversation::PACKET_BYTES_MAX;
 use crate::client::error::ClientError;
-use crate::client::job::{FUNCTION_BYTES_MAX, check_name};
 
 /// Settings of a [`Worker`].
 #[must_use = "a builder does nothing until `start` is called"]
 pub struct WorkerBuilder {
-    servers: Vec<ServerAddress>,
+    settings: Settings,
     functions: Vec<Registered>,
-    id: Option<Vec<u8>>,
-    concurrency: usize,
     ahead: usize,
-    packet_bytes_max: u32,
-    connect_timeout: Duration,
-    answer_timeout: Duration,
-    recheck: Duration,
-    reconnect: (Duration, Duration),
     jobs_max: Option<u64>,
-    on_notice: Option<OnNotice>,
 }
 
 impl WorkerBuilder {
+    common_methods!();
+
     pub(super) fn new(servers: Vec<ServerAddress>) -> Self {
-        Self {
-            servers,
-            functions: Vec::new(),
-            id: None,
-            concurrency: 1,
-            ahead: 1,
-            packet_bytes_max: PACKET_BYTES_MAX,
-            connect_timeout: Duration::from_secs(5),
-            answer_timeout: Duration::from_secs(60),
-            recheck: Duration::from_secs(30),
-            reconnect: (Duration::from_millis(100), Duration::from_secs(10)),
-            jobs_max: None,
-            on_notice: None,
-        }
+        Self { settings: Settings::new(servers), functions: Vec::new(), ahead: 1, jobs_max: None }
     }
 
     /// Serves a function with a closure. Its result may be anything that bytes
@@ -101,15 +80,9 @@ impl WorkerBuilder {
         self
     }
 
-    /// What the worker is called in a server's list of workers. Default: nothing.
-    pub fn id(mut self, id: impl Into<Vec<u8>>) -> Self {
-        self.id = Some(id.into());
-        self
-    }
-
     /// How many jobs run at a time. Every server gets as many connections, with a thread each. Default: 1.
     pub const fn concurrency(mut self, jobs: usize) -> Self {
-        self.concurrency = if jobs == 0 { 1 } else { jobs };
+        self.settings.concurrency = if jobs == 0 { 1 } else { jobs };
         self
     }
 
@@ -133,43 +106,10 @@ impl WorkerBuilder {
         self
     }
 
-    /// The longest packet to accept from a server, in bytes. Default: 1 GiB.
-    pub const fn packet_bytes_max(mut self, bytes: u32) -> Self {
-        self.packet_bytes_max = bytes;
-        self
-    }
-
-    /// How long connecting to a server may take. Default: 5 seconds.
-    pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
-        self
-    }
-
     /// How long a server may take to answer a grab, or not to read a result;
     /// then the connection is made anew. Default: 60 seconds.
     pub const fn answer_timeout(mut self, timeout: Duration) -> Self {
-        self.answer_timeout = timeout;
-        self
-    }
-
-    /// How long a connection sleeps before it asks for a job all the same: so a
-    /// server that falls silent, or forgets to wake its workers, is noticed. Default: 30 seconds.
-    pub const fn recheck(mut self, interval: Duration) -> Self {
-        self.recheck = interval;
-        self
-    }
-
-    /// How long to wait before connecting again, at first and at most; it
-    /// doubles with every failure, and a random part is left off so that not
-    /// all workers come at once. Default: 100 milliseconds and 10 seconds.
-    pub const fn reconnect(mut self, first: Duration, most: Duration) -> Self {
-        self.reconnect = (first, most);
-        self
-    }
-
-    /// Is told what happens to the worker, for a log. Called from the worker's threads.
-    pub fn on_notice(mut self, tell: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
-        self.on_notice = Some(Box::new(tell));
+        self.settings.answer_timeout = timeout;
         self
     }
 
@@ -179,32 +119,21 @@ impl WorkerBuilder {
     /// When a function's name is invalid, there is no server in the list, or
     /// the system refuses a thread.
     pub fn start(self) -> Result<Worker, ClientError> {
-        for registered in &self.functions {
-            check_name("function", &registered.name, FUNCTION_BYTES_MAX)?;
-        }
-        if self.servers.is_empty() {
-            return Err(ClientError::NoServer { attempts: Vec::new() });
-        }
+        self.settings.check(self.functions.iter().map(|registered| &*registered.name))?;
         let system = |error: io::Error| ClientError::System(Arc::new(error));
         let shared = Arc::new(Shared {
+            permits: Permits::new(self.settings.concurrency),
+            settings: self.settings,
             functions: self.functions,
-            id: self.id,
             ahead: self.ahead,
-            packet_bytes_max: self.packet_bytes_max,
-            connect_timeout: self.connect_timeout,
-            answer_timeout: self.answer_timeout,
-            recheck: self.recheck,
-            reconnect: self.reconnect,
             jobs_max: self.jobs_max,
-            on_notice: self.on_notice,
-            permits: Permits::new(self.concurrency),
             stop: Stop::new().map_err(system)?,
             begun: AtomicU64::new(0),
         });
         let mut worker = Vec::new();
-        for server in self.servers {
-            let server = Arc::new(server);
-            for number in 0..self.concurrency {
+        for server in &shared.settings.servers {
+            let server = Arc::new(server.clone());
+            for number in 0..shared.settings.concurrency {
                 let (shared_too, server) = (Arc::clone(&shared), Arc::clone(&server));
                 let name = format!("gearman-{number}");
                 let thread =
@@ -236,7 +165,7 @@ impl std::fmt::Debug for WorkerBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names = self.functions.iter().map(|registered| registered.name.escape_ascii().to_string());
         f.debug_struct("WorkerBuilder")
-            .field("servers", &self.servers)
+            .field("servers", &self.settings.servers)
             .field("functions", &names.collect::<Vec<_>>())
             .finish_non_exhaustive()
     }

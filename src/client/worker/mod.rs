@@ -11,6 +11,7 @@ mod permits;
 mod running;
 mod serve;
 mod session;
+mod settings;
 mod task;
 
 pub use builder::WorkerBuilder;
@@ -20,10 +21,8 @@ pub use running::{Stopper, Worker};
 pub use task::WorkerJob;
 
 #[cfg(feature = "tokio")]
-pub(super) use notice::OnNotice;
-#[cfg(feature = "tokio")]
-pub(super) use serve::GOOD;
-#[cfg(feature = "tokio")]
 pub(super) use session::{GOODBYE, TICK, panic_message};
+#[cfg(feature = "tokio")]
+pub(super) use settings::{Pauses, Settings, common_methods};
 #[cfg(feature = "tokio")]
 pub(super) use task::Held;

@@ -10,28 +10,20 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 
 use super::function::Registered;
-use super::notice::{Notice, OnNotice};
+use super::notice::Notice;
 use super::permits::Permits;
 use super::session::{End, Session, TICK};
+use super::settings::{Pauses, Settings};
 use crate::client::address::ServerAddress;
 use crate::client::error::LossReason;
 use crate::client::socket::{Socket, poll_for};
 
-/// A connection that lasted this long was a good one: the next attempt comes soon.
-pub(in crate::client) const GOOD: Duration = Duration::from_secs(5);
-
 /// What all threads of a worker share.
 pub(super) struct Shared {
+    pub(super) settings: Settings,
     pub(super) functions: Vec<Registered>,
-    pub(super) id: Option<Vec<u8>>,
     pub(super) ahead: usize,
-    pub(super) packet_bytes_max: u32,
-    pub(super) connect_timeout: Duration,
-    pub(super) answer_timeout: Duration,
-    pub(super) recheck: Duration,
-    pub(super) reconnect: (Duration, Duration),
     pub(super) jobs_max: Option<u64>,
-    pub(super) on_notice: Option<OnNotice>,
     pub(super) permits: Permits,
     pub(super) stop: Stop,
     pub(super) begun: AtomicU64,
@@ -86,12 +78,6 @@ impl Shared {
         let _ = (&self.stop.seen).read(&mut [0]);
     }
 
-    pub(super) fn notify(&self, notice: impl FnOnce() -> Notice) {
-        if let Some(on_notice) = &self.on_notice {
-            on_notice(&notice());
-        }
-    }
-
     pub(super) fn function(&self, name: &[u8]) -> Option<usize> {
         self.functions.iter().position(|registered| registered.name == name)
     }
@@ -106,34 +92,33 @@ impl Shared {
 
 /// Serves one server over one connection after the other, until the worker stops.
 pub(super) fn serve(shared: &Arc<Shared>, server: &Arc<ServerAddress>) {
-    let (min, max) = shared.reconnect;
-    let mut rest = min;
+    let settings = &shared.settings;
+    let mut pauses = Pauses::new(settings);
     while !shared.is_stopping() {
-        let start = Instant::now();
-        let jittered = rest.mul_f64(0.5 + fastrand::f64() / 2.0);
-        let connected = Socket::connect(server, shared.connect_timeout)
+        let pause = pauses.begin();
+        let connected = Socket::connect(server, settings.connect_timeout)
             .and_then(|socket| socket.set_read_timeout(Some(TICK)).map(|()| socket));
         match connected {
             Ok(socket) => {
-                shared.notify(|| Notice::Connected { server: (**server).clone() });
+                settings.notify(|| Notice::Connected { server: (**server).clone() });
                 match Session::new(shared, server, socket).run() {
                     End::Stopped => return,
-                    End::Lost(reason) => lost(shared, server, reason, jittered),
+                    End::Lost(reason) => lost(shared, server, reason, pause),
                 }
             }
-            Err(error) => shared.notify(|| Notice::Unreachable {
+            Err(error) => settings.notify(|| Notice::Unreachable {
                 server: (**server).clone(),
                 error: Arc::new(error),
-                retry_in: jittered,
+                retry_in: pause,
             }),
         }
-        rest = if start.elapsed() > GOOD { min } else { (rest * 2).min(max) };
-        shared.pause(jittered);
+        pauses.end(false);
+        shared.pause(pause);
     }
 }
 
 fn lost(shared: &Shared, server: &ServerAddress, reason: LossReason, retry_in: Duration) {
     if !shared.is_stopping() {
-        shared.notify(|| Notice::Lost { server: server.clone(), reason, retry_in });
+        shared.settings.notify(|| Notice::Lost { server: server.clone(), reason, retry_in });
     }
 }

@@ -58,13 +58,8 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(shared: &Arc<Shared>, server: &Arc<ServerAddress>, socket: Socket) -> Self {
-        let mut talk = WorkerConversation::new(shared.ahead, shared.packet_bytes_max);
-        if let Some(id) = &shared.id {
-            talk.set_id(id);
-        }
-        for Registered { name, timeout, .. } in &shared.functions {
-            talk.can_do(name, *timeout);
-        }
+        let functions = shared.functions.iter().map(|registered| (&*registered.name, registered.timeout));
+        let talk = shared.settings.introduction(shared.ahead, functions);
         Self {
             shared: Arc::clone(shared),
             server: Arc::clone(server),
@@ -151,7 +146,7 @@ impl Session {
     fn sleep(&mut self) {
         self.talk.sleep();
         self.flush();
-        let until = Instant::now() + self.shared.recheck;
+        let until = Instant::now() + self.shared.settings.recheck;
         while self.talk.is_asleep() && self.lost.is_none() && !self.is_stopping() {
             let mut fds = [
                 PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN),
@@ -180,10 +175,10 @@ impl Session {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.waited += TICK;
                 self.release();
-                if self.waited < self.shared.answer_timeout {
+                if self.waited < self.shared.settings.answer_timeout {
                     return;
                 }
-                Err(LossReason::Silent(self.shared.answer_timeout))
+                Err(LossReason::Silent(self.shared.settings.answer_timeout))
             }
             Err(error) => Err(LossReason::Io(Arc::new(error))),
         };
@@ -194,7 +189,7 @@ impl Session {
                     let function = shared.function(assignment.function);
                     held.push_back(Held::new(&assignment, function));
                 }
-                WorkerEvent::Refused { code, text } => shared.notify(|| Notice::Refused {
+                WorkerEvent::Refused { code, text } => shared.settings.notify(|| Notice::Refused {
                     server: (**server).clone(),
                     code: String::from_utf8_lossy(code).into_owned(),
                     text: String::from_utf8_lossy(text).into_owned(),
@@ -232,7 +227,7 @@ impl Session {
         let result = result.unwrap_or_else(|panic| {
             let message = panic_message(&*panic);
             let handle = JobHandle::new(held.handle(), Some(self.server()));
-            shared.notify(|| Notice::Panicked { handle, message: message.clone() });
+            shared.settings.notify(|| Notice::Panicked { handle, message: message.clone() });
             Err(JobError::Exception(message.into_bytes()))
         });
         self.conclude(&held, index, registered, result);
@@ -279,10 +274,10 @@ impl Session {
         }
         let bytes = self.talk.outgoing();
         let count = bytes.len();
-        match self.socket.send_all(bytes, self.shared.answer_timeout) {
+        match self.socket.send_all(bytes, self.shared.settings.answer_timeout) {
             Ok(()) => self.talk.sent(count),
             Err(error) if error.kind() == ErrorKind::TimedOut => {
-                self.lost = Some(LossReason::Silent(self.shared.answer_timeout));
+                self.lost = Some(LossReason::Silent(self.shared.settings.answer_timeout));
             }
             Err(error) => self.lost = Some(LossReason::Io(Arc::new(error))),
         }

@@ -13,7 +13,7 @@ use super::serve::Shared;
 use super::task::{AsyncWorkerJob, Connection};
 use crate::client::address::ServerAddress;
 use crate::client::asynchronous::stream::{Stream, Traffic, Turn};
-use crate::client::conversation::{WorkerConversation, WorkerEvent};
+use crate::client::conversation::WorkerEvent;
 use crate::client::error::LossReason;
 use crate::client::job::JobHandle;
 use crate::client::worker::{GOODBYE, Held, JobError, JobResult, Notice, TICK, panic_message};
@@ -38,14 +38,8 @@ struct Session<'a> {
 
 /// Serves until the worker stops or the connection is gone.
 pub(super) async fn run(shared: &Arc<Shared>, server: &Arc<ServerAddress>, stream: Stream) -> End {
-    let mut talk = WorkerConversation::new(1, shared.packet_bytes_max);
-    if let Some(id) = &shared.id {
-        talk.set_id(id);
-    }
-    for registered in &shared.functions {
-        talk.can_do(&registered.name, registered.timeout);
-    }
-    let connection = Arc::new(Connection::new(server, talk));
+    let functions = shared.functions.iter().map(|registered| (&*registered.name, registered.timeout));
+    let connection = Arc::new(Connection::new(server, shared.settings.introduction(1, functions)));
     let traffic = Traffic::new();
     let mut session = Session { shared, connection, stream, traffic, permit: None, asked_at: Instant::now() };
     let end = match session.serve().await {
@@ -101,8 +95,8 @@ impl Session<'_> {
             let state = self.connection.lock();
             (state.talk.unanswered() > 0, state.talk.is_asleep())
         };
-        let recheck_at = self.asked_at + self.shared.recheck;
-        let silent_at = self.asked_at + self.shared.answer_timeout;
+        let recheck_at = self.asked_at + self.shared.settings.recheck;
+        let silent_at = self.asked_at + self.shared.settings.answer_timeout;
         let tick_at = self.asked_at + TICK;
         let stopped = *stopping.borrow();
         tokio::select! {
@@ -123,7 +117,7 @@ impl Session<'_> {
             // Servers have been known to forget whom they were to wake, and to fall silent.
             () = sleep_until(recheck_at), if asleep && !stopped => self.connection.lock().talk.wake(),
             () = sleep_until(silent_at), if asked => {
-                return Err(LossReason::Silent(self.shared.answer_timeout));
+                return Err(LossReason::Silent(self.shared.settings.answer_timeout));
             }
         }
         Ok(())
@@ -145,7 +139,7 @@ impl Session<'_> {
                 assigned.push(Held::new(&assignment, shared.function(assignment.function)));
             }
             WorkerEvent::NoJob => no_job = true,
-            WorkerEvent::Refused { code, text } => shared.notify(|| Notice::Refused {
+            WorkerEvent::Refused { code, text } => shared.settings.notify(|| Notice::Refused {
                 server: (**server).clone(),
                 code: String::from_utf8_lossy(code).into_owned(),
                 text: String::from_utf8_lossy(text).into_owned(),
@@ -208,7 +202,7 @@ async fn call(shared: &Arc<Shared>, index: usize, held: Held, connection: &Arc<C
     });
     called.await.unwrap_or_else(|message| {
         let handle = JobHandle::new(&handle, Some(Arc::clone(&connection.server)));
-        shared.notify(|| Notice::Panicked { handle, message: message.clone() });
+        shared.settings.notify(|| Notice::Panicked { handle, message: message.clone() });
         Err(JobError::Exception(message.into_bytes()))
     })
 }
