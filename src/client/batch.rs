@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::error::ClientError;
+use super::gathered::Gathered;
 use super::job::{Job, Mode};
 use super::mailbox::Member;
 use super::pending::{Pending, Update};
@@ -40,7 +41,7 @@ pub struct Batch {
 
 struct Entry {
     pending: Pending,
-    gathered: Vec<u8>,
+    gathered: Gathered,
 }
 
 impl Batch {
@@ -76,7 +77,7 @@ impl Batch {
         let member = Member { batch: self.name, tag: number };
         let pending = Pending::submit(&self.servers, job, mode, Some(member), true)?;
         self.next_number += 1;
-        self.jobs.insert(number, Entry { pending, gathered: Vec::new() });
+        self.jobs.insert(number, Entry { pending, gathered: Gathered::default() });
         Ok(number)
     }
 
@@ -109,32 +110,20 @@ impl Batch {
     /// Use either this or [`next_update`](Self::next_update) on one batch:
     /// what that has handed out is not part of what this gives.
     pub fn next_result(&mut self) -> Option<(u64, Result<Vec<u8>, ClientError>)> {
+        let limit = self.servers.options.unread_bytes_max;
         loop {
-            let (number, update, ended) = self.next()?;
-            let gathered = match ended {
-                Some(mut entry) => match update {
-                    Err(error) => return Some((number, Err(error))),
-                    Ok(Update::Complete(last)) if entry.gathered.is_empty() => {
-                        return Some((number, Ok(last)));
-                    }
-                    Ok(Update::Complete(last)) => {
-                        entry.gathered.extend_from_slice(&last);
-                        return Some((number, Ok(entry.gathered)));
-                    }
-                    Ok(_) => return Some((number, Ok(Vec::new()))),
-                },
-                None => self.jobs.get_mut(&number).map(|entry| &mut entry.gathered),
-            };
-            match (update, gathered) {
-                (Ok(Update::Data(data)), Some(gathered)) => {
-                    gathered.extend_from_slice(&data);
-                    if let Err(error) = self.servers.check_gathered(gathered.len()) {
-                        self.jobs.remove(&number);
-                        return Some((number, Err(error)));
-                    }
+            let (number, update, mut ended) = self.next()?;
+            let over = ended.is_some();
+            let Some(entry) = ended.as_mut().or_else(|| self.jobs.get_mut(&number)) else { continue };
+            match update.and_then(|update| entry.gathered.add(update, limit)) {
+                Ok(Some(result)) => return Some((number, Ok(result))),
+                // A background job ends when it is taken.
+                Ok(None) if over => return Some((number, Ok(Vec::new()))),
+                Ok(None) => {}
+                Err(error) => {
+                    self.jobs.remove(&number);
+                    return Some((number, Err(error)));
                 }
-                (Ok(Update::Restarted), Some(gathered)) => gathered.clear(),
-                _ => {}
             }
         }
     }

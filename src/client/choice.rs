@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::address::ServerAddress;
-use super::options::{Options, Spread};
+use super::error::{ClientError, LossReason};
+use super::options::{OnLoss, Options, Spread};
 
 /// The order of a client's servers, for each of its requests.
 #[derive(Debug)]
@@ -43,8 +44,23 @@ impl Choice {
         }
     }
 
+    /// What the loss of a connection means for a request that has been lost
+    /// `losses` times before: whether it is to be made again.
+    pub(super) fn on_loss(&self, server: usize, reason: &LossReason, losses: u32) -> Result<(), ClientError> {
+        match self.options.on_loss {
+            OnLoss::Resubmit(times) if losses < times => {
+                self.misbehaved(server);
+                Ok(())
+            }
+            _ => {
+                let server = self.options.servers[server].clone();
+                Err(ClientError::Lost { server, reason: reason.clone() })
+            }
+        }
+    }
+
     /// A server lost what was in flight: it is not the next one to be tried.
-    pub(super) fn misbehaved(&self, server: usize) {
+    fn misbehaved(&self, server: usize) {
         if self.options.spread == Spread::FirstThatAnswers {
             let next = (server + 1) % self.options.servers.len();
             // Unless somebody else has moved on already.

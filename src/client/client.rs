@@ -1,17 +1,18 @@
 //! The client: submits jobs and asks servers.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::address::ServerAddress;
 use super::batch::{Batch, Results};
+use super::conversation::ClientConversation;
 use super::error::ClientError;
 use super::job::{Job, JobHandle, Mode, UNIQUE_BYTES_MAX, check_name};
-use super::mailbox::Letter;
 use super::options::{OnLoss, Options, Spread};
 use super::pending::{Pending, Update};
 use super::servers::Servers;
-use super::status::JobStatus;
+use super::status::{JobStatus, Search};
 
 /// A client of one or several servers.
 ///
@@ -148,9 +149,9 @@ impl Client {
     /// # Errors
     /// When the server cannot be reached or refuses.
     pub fn status(&self, handle: &JobHandle) -> Result<JobStatus, ClientError> {
-        let known =
-            handle.server().and_then(|server| self.servers().iter().position(|other| other == server));
-        self.first_that_knows(known, |talk, key| talk.status(key, handle.as_bytes()))
+        self.first_that_knows(self.servers.options.servers_of(handle), |talk, key| {
+            talk.status(key, handle.as_bytes())
+        })
     }
 
     /// What the servers know of the job with this unique.
@@ -160,33 +161,18 @@ impl Client {
     pub fn status_by_unique(&self, unique: impl AsRef<[u8]>) -> Result<JobStatus, ClientError> {
         let unique = unique.as_ref();
         check_name("unique", unique, UNIQUE_BYTES_MAX)?;
-        self.first_that_knows(None, |talk, key| talk.status_unique(key, unique))
+        self.first_that_knows(0..self.servers.links.len(), |talk, key| talk.status_unique(key, unique))
     }
 
     fn first_that_knows(
         &self,
-        only: Option<usize>,
-        ask: impl Fn(&mut super::conversation::ClientConversation, u64),
+        mut servers: Range<usize>,
+        ask: impl Fn(&mut ClientConversation, u64),
     ) -> Result<JobStatus, ClientError> {
-        let candidates = only.map_or(0..self.servers.links.len(), |only| only..only + 1);
-        let mut found = Err(ClientError::NoServer { attempts: Vec::new() });
-        for index in candidates {
-            let answer = self.servers.ask(Some(index), |talk, key| {
-                ask(talk, key);
-                Ok(())
-            });
-            match (answer, &mut found) {
-                (Ok(Letter::Status(status)), _) if status.known => return Ok(status),
-                (Ok(Letter::Status(status)), _) => found = Ok(status),
-                (
-                    Err(ClientError::NoServer { attempts }),
-                    Err(ClientError::NoServer { attempts: earlier }),
-                ) => earlier.extend(attempts),
-                (Err(error), Err(_)) => found = Err(error),
-                _ => {}
-            }
-        }
-        found
+        let mut search = Search::new();
+        // Ends early once a server has the job.
+        servers.any(|server| search.add(self.servers.ask(Some(server), &ask)));
+        search.found()
     }
 
     /// Sends `data` to a server and back; how long that took.
@@ -196,17 +182,8 @@ impl Client {
     pub fn echo(&self, data: impl AsRef<[u8]>) -> Result<Duration, ClientError> {
         let data = data.as_ref();
         let start = Instant::now();
-        let echoed = self.servers.ask(None, |talk, key| {
-            talk.echo(key, data);
-            Ok(())
-        })?;
-        match echoed {
-            Letter::Echo(echoed) if echoed == data => Ok(start.elapsed()),
-            _ => Err(ClientError::Refused {
-                code: "ECHO_DATA_CORRUPTION".to_owned(),
-                text: "other bytes came back than were sent".to_owned(),
-            }),
-        }
+        self.servers.ask(None, |talk, key| talk.echo(key, data))?.check_echo(data)?;
+        Ok(start.elapsed())
     }
 }
 

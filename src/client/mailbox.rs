@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::conversation::ClientEvent;
-use super::error::LossReason;
+use super::error::{ClientError, LossReason};
 use super::job::Mode;
 use super::status::JobStatus;
 
@@ -44,6 +44,17 @@ impl Letter {
             ClientEvent::Status(status) => Self::Status(status),
             ClientEvent::Echo(data) => Self::Echo(data.to_vec()),
             ClientEvent::OptionSet => Self::OptionSet,
+        }
+    }
+
+    /// Checks that it brings `data` back.
+    pub(super) fn check_echo(&self, data: &[u8]) -> Result<(), ClientError> {
+        match self {
+            Self::Echo(echoed) if echoed == data => Ok(()),
+            _ => Err(ClientError::Refused {
+                code: "ECHO_DATA_CORRUPTION".to_owned(),
+                text: "other bytes came back than were sent".to_owned(),
+            }),
         }
     }
 

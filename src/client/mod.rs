@@ -18,6 +18,7 @@ mod choice;
 mod client;
 pub mod conversation;
 mod error;
+mod gathered;
 mod job;
 mod link;
 mod mailbox;

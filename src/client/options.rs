@@ -1,9 +1,11 @@
 //! How a client treats its servers.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use super::address::ServerAddress;
 use super::conversation::PACKET_BYTES_MAX;
+use super::job::JobHandle;
 
 /// What is done with a job whose connection goes while it is in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,5 +61,12 @@ impl Options {
             packet_bytes_max: PACKET_BYTES_MAX,
             unread_bytes_max: PACKET_BYTES_MAX as usize,
         }
+    }
+
+    /// Places in the list of the servers that may know a job: its own, if the
+    /// handle remembers one of them, or all.
+    pub(crate) fn servers_of(&self, handle: &JobHandle) -> Range<usize> {
+        let own = handle.server().and_then(|server| self.servers.iter().position(|other| other == server));
+        own.map_or(0..self.servers.len(), |own| own..own + 1)
     }
 }

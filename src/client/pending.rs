@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::address::ServerAddress;
 use super::error::{ClientError, LossReason};
+use super::gathered::Gathered;
 use super::job::{Job, JobHandle, Mode};
 use super::mailbox::{Letter, Member};
 use super::options::OnLoss;
@@ -151,20 +152,11 @@ impl Pending {
     /// # Errors
     /// When the job fails, or ends in another way than with a result; see [`ClientError`].
     pub fn wait(mut self) -> Result<Vec<u8>, ClientError> {
-        let mut gathered = Vec::new();
+        let mut gathered = Gathered::default();
         loop {
-            match self.advance(self.deadline())? {
-                Update::Data(data) => {
-                    self.servers.check_gathered(gathered.len() + data.len())?;
-                    gathered.extend_from_slice(&data);
-                }
-                Update::Restarted => gathered.clear(),
-                Update::Complete(last) if gathered.is_empty() => return Ok(last),
-                Update::Complete(last) => {
-                    gathered.extend_from_slice(&last);
-                    return Ok(gathered);
-                }
-                _ => {}
+            let update = self.advance(self.deadline())?;
+            if let Some(result) = gathered.add(update, self.servers.options.unread_bytes_max)? {
+                return Ok(result);
             }
         }
     }

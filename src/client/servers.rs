@@ -9,10 +9,10 @@ use super::address::ServerAddress;
 use super::choice::Choice;
 use super::conversation::ClientConversation;
 use super::error::{ClientError, LossReason};
-use super::job::{InvalidJob, Job, Mode};
+use super::job::{Job, Mode};
 use super::link::{Link, NotMade};
 use super::mailbox::{Letter, Member};
-use super::options::{OnLoss, Options};
+use super::options::Options;
 
 /// How long a client with patience waits before it tries all servers again.
 pub(super) const BETWEEN_ROUNDS: std::time::Duration = std::time::Duration::from_millis(50);
@@ -65,12 +65,6 @@ impl Servers {
 
     pub(super) fn new_batch(&self) -> u64 {
         self.batches.fetch_add(1, Relaxed)
-    }
-
-    /// Whether a result of which so much has been gathered may still grow.
-    pub(super) fn check_gathered(&self, bytes: usize) -> Result<(), ClientError> {
-        let limit = self.options.unread_bytes_max;
-        if bytes > limit { Err(ClientError::Unread { limit }) } else { Ok(()) }
     }
 
     /// Makes a request of the first server that can be reached; `key` decides on the order.
@@ -129,30 +123,23 @@ impl Servers {
         self.place(job.coalescing_key(), |link| link.submit(job, mode, member, corked))
     }
 
-    /// What the loss of a connection means for a job that has been lost `losses` times before:
-    /// whether it is to be submitted again.
+    /// What the loss of a request's connection means; see [`Choice::on_loss`].
     pub(super) fn on_loss(&self, place: Place, reason: &LossReason, losses: u32) -> Result<(), ClientError> {
-        match self.options.on_loss {
-            OnLoss::Resubmit(times) if losses < times => {
-                self.choice.misbehaved(place.link);
-                Ok(())
-            }
-            _ => Err(self.lost(place, reason)),
-        }
-    }
-
-    pub(super) fn lost(&self, place: Place, reason: &LossReason) -> ClientError {
-        let server = (*self.links[place.link].address).clone();
-        ClientError::Lost { server, reason: reason.clone() }
+        self.choice.on_loss(place.link, reason, losses)
     }
 
     /// Asks one server, or the first that answers, something that has one answer.
     pub(super) fn ask(
         &self,
         only: Option<usize>,
-        make: impl Fn(&mut ClientConversation, u64) -> Result<(), InvalidJob>,
+        make: impl Fn(&mut ClientConversation, u64),
     ) -> Result<Letter, ClientError> {
-        let request = |link: &Link| link.request(Mode::Background, None, false, &make);
+        let request = |link: &Link| {
+            link.request(Mode::Background, None, false, |talk, key| {
+                make(talk, key);
+                Ok(())
+            })
+        };
         let mut losses = 0;
         loop {
             let place = match only {
@@ -167,7 +154,10 @@ impl Servers {
                 Some(Letter::Lost(reason)) => self.on_loss(place, &reason, losses)?,
                 Some(Letter::Refused { code, text }) => return Err(ClientError::Refused { code, text }),
                 Some(letter) => return Ok(letter),
-                None => return Err(self.lost(place, &LossReason::Closed)),
+                None => {
+                    let server = (*link.address).clone();
+                    return Err(ClientError::Lost { server, reason: LossReason::Closed });
+                }
             }
             losses += 1;
         }

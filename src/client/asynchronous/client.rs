@@ -1,5 +1,6 @@
 //! The client.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,10 +11,9 @@ use crate::client::client::{Client, ClientBuilder};
 use crate::client::conversation::ClientConversation;
 use crate::client::error::ClientError;
 use crate::client::job::{Job, JobHandle, Mode, UNIQUE_BYTES_MAX, check_name};
-use crate::client::mailbox::Letter;
 use crate::client::options::Options;
 use crate::client::pending::Update;
-use crate::client::status::JobStatus;
+use crate::client::status::{JobStatus, Search};
 
 /// A client of one or several servers, to be used inside of a tokio runtime.
 ///
@@ -93,9 +93,8 @@ impl AsyncClient {
     /// # Errors
     /// When the server cannot be reached or refuses.
     pub async fn status(&self, handle: &JobHandle) -> Result<JobStatus, ClientError> {
-        let servers = &self.servers.options.servers;
-        let known = handle.server().and_then(|server| servers.iter().position(|other| other == server));
-        self.first_that_knows(known, |talk, key| talk.status(key, handle.as_bytes())).await
+        let servers = self.servers.options.servers_of(handle);
+        self.first_that_knows(servers, |talk, key| talk.status(key, handle.as_bytes())).await
     }
 
     /// What the servers know of the job with this unique.
@@ -105,29 +104,21 @@ impl AsyncClient {
     pub async fn status_by_unique(&self, unique: impl AsRef<[u8]>) -> Result<JobStatus, ClientError> {
         let unique = unique.as_ref();
         check_name("unique", unique, UNIQUE_BYTES_MAX)?;
-        self.first_that_knows(None, |talk, key| talk.status_unique(key, unique)).await
+        self.first_that_knows(0..self.servers.links.len(), |talk, key| talk.status_unique(key, unique)).await
     }
 
     async fn first_that_knows(
         &self,
-        only: Option<usize>,
+        servers: Range<usize>,
         ask: impl Fn(&mut ClientConversation, u64),
     ) -> Result<JobStatus, ClientError> {
-        let candidates = only.map_or(0..self.servers.links.len(), |only| only..only + 1);
-        let mut found = Err(ClientError::NoServer { attempts: Vec::new() });
-        for index in candidates {
-            match (self.servers.ask(Some(index), &ask).await, &mut found) {
-                (Ok(Letter::Status(status)), _) if status.known => return Ok(status),
-                (Ok(Letter::Status(status)), _) => found = Ok(status),
-                (
-                    Err(ClientError::NoServer { attempts }),
-                    Err(ClientError::NoServer { attempts: earlier }),
-                ) => earlier.extend(attempts),
-                (Err(error), Err(_)) => found = Err(error),
-                _ => {}
+        let mut search = Search::new();
+        for server in servers {
+            if search.add(self.servers.ask(Some(server), &ask).await) {
+                break;
             }
         }
-        found
+        search.found()
     }
 
     /// Sends `data` to a server and back; how long that took.
@@ -137,13 +128,8 @@ impl AsyncClient {
     pub async fn echo(&self, data: impl AsRef<[u8]>) -> Result<Duration, ClientError> {
         let data = data.as_ref();
         let start = Instant::now();
-        match self.servers.ask(None, |talk, key| talk.echo(key, data)).await? {
-            Letter::Echo(echoed) if echoed == data => Ok(start.elapsed()),
-            _ => Err(ClientError::Refused {
-                code: "ECHO_DATA_CORRUPTION".to_owned(),
-                text: "other bytes came back than were sent".to_owned(),
-            }),
-        }
+        self.servers.ask(None, |talk, key| talk.echo(key, data)).await?.check_echo(data)?;
+        Ok(start.elapsed())
     }
 }
 

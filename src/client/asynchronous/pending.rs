@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::servers::Servers;
 use crate::client::error::{ClientError, LossReason};
+use crate::client::gathered::Gathered;
 use crate::client::job::{Job, JobHandle, Mode};
 use crate::client::options::OnLoss;
 use crate::client::pending::{Opened, Update, opened};
@@ -78,21 +79,11 @@ impl AsyncPending {
     /// # Errors
     /// When the job fails, or ends in another way than with a result; see [`ClientError`].
     pub async fn wait(mut self) -> Result<Vec<u8>, ClientError> {
-        let mut gathered = Vec::new();
-        let limit = self.servers.options.unread_bytes_max;
+        let mut gathered = Gathered::default();
         loop {
-            match self.advance().await? {
-                Update::Data(data) if gathered.len() + data.len() > limit => {
-                    return Err(ClientError::Unread { limit });
-                }
-                Update::Data(data) => gathered.extend_from_slice(&data),
-                Update::Restarted => gathered.clear(),
-                Update::Complete(last) if gathered.is_empty() => return Ok(last),
-                Update::Complete(last) => {
-                    gathered.extend_from_slice(&last);
-                    return Ok(gathered);
-                }
-                _ => {}
+            let update = self.advance().await?;
+            if let Some(result) = gathered.add(update, self.servers.options.unread_bytes_max)? {
+                return Ok(result);
             }
         }
     }

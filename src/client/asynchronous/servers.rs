@@ -11,7 +11,7 @@ use crate::client::error::{ClientError, LossReason};
 use crate::client::job::{InvalidJob, Job, Mode};
 use crate::client::link::NotMade;
 use crate::client::mailbox::Letter;
-use crate::client::options::{OnLoss, Options};
+use crate::client::options::Options;
 use crate::client::servers::{BETWEEN_ROUNDS, Place};
 
 /// Shared by a client, its clones, and everything that it has in flight.
@@ -74,18 +74,9 @@ impl Servers {
         self.place(job.coalescing_key(), None, mode, |talk, key| talk.submit(key, job, mode)).await
     }
 
-    /// Whether what was lost is to be asked for again.
+    /// What the loss of a request's connection means; see [`Choice::on_loss`].
     pub(super) fn on_loss(&self, place: Place, reason: &LossReason, losses: u32) -> Result<(), ClientError> {
-        match self.options.on_loss {
-            OnLoss::Resubmit(times) if losses < times => {
-                self.choice.misbehaved(place.link);
-                Ok(())
-            }
-            _ => {
-                let server = (*self.links[place.link].address).clone();
-                Err(ClientError::Lost { server, reason: reason.clone() })
-            }
-        }
+        self.choice.on_loss(place.link, reason, losses)
     }
 
     /// Asks one server, or the first that answers, something that has one answer.
