@@ -18,8 +18,6 @@ use crate::mesh::Mesh;
 /// The two counts of which the difference is taken.
 pub(crate) const FEW: u64 = 1_000;
 pub(crate) const MANY: u64 = 5_000;
-/// Queues that take turns.
-const QUEUES: usize = 4;
 
 const FUNCTION: &[u8] = b"reverse";
 const HANDLE: &[u8] = b"H:host:1795240000123456";
@@ -109,17 +107,15 @@ fn unique(number: u64) -> [u8; 16] {
 }
 
 fn queue() -> Queue {
-    let mut queue = Queue::default();
+    let mut queue = Queue::with_known_hashes();
     queue.functions.insert(Name::from(FUNCTION));
     queue
 }
 
-/// Over several queues, since the seed of its hashes decides when a queue's
-/// tables grow.
 fn queue_add(count: u64) {
-    let mut queues: [Queue; QUEUES] = std::array::from_fn(|_| queue());
-    (0..count).for_each(|turn| add(&mut queues[turn as usize % QUEUES], turn / QUEUES as u64));
-    std::mem::forget(queues);
+    let mut queue = queue();
+    (0..count).for_each(|number| add(&mut queue, number));
+    std::mem::forget(queue);
 }
 
 fn queue_take(count: u64) {

@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
 use std::num::NonZeroU32;
 
-use hashbrown::DefaultHashBuilder;
+use foldhash::fast::SeedableRandomState;
 
 use body::Body;
 use function::Functions;
@@ -81,7 +81,7 @@ pub struct Queue {
     by_number: Numbers,
     by_unique: Uniques,
     /// Seeded at random: uniques are chosen by peers.
-    hasher: DefaultHashBuilder,
+    hasher: SeedableRandomState,
     /// (due time, sequence) of jobs that are not runnable yet.
     scheduled: BTreeMap<(u64, u64), u32>,
     /// (deadline, job) of running jobs that have a deadline.
@@ -91,6 +91,14 @@ pub struct Queue {
 }
 
 impl Queue {
+    /// An empty queue that files its jobs under the same hashes in every
+    /// process. Only for counting instructions: a peer that knows the hashes
+    /// can choose uniques that share one.
+    #[must_use]
+    pub fn with_known_hashes() -> Self {
+        Self { hasher: SeedableRandomState::fixed(), ..Self::default() }
+    }
+
     /// How many jobs there are, in any state.
     #[must_use]
     pub fn len(&self) -> usize {

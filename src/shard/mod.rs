@@ -87,10 +87,10 @@ impl Shard {
         assert!(id.0 < settings.shards, "shards are counted from 0");
         Self {
             id,
-            settings,
             counts: Counts::default(),
             home: Home::new(id),
-            owner: Owner::default(),
+            owner: Owner::new(&settings),
+            settings,
             local: VecDeque::new(),
         }
     }

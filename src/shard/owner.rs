@@ -24,7 +24,7 @@ use super::message::{
 };
 use super::outbox::{Event, Outbox};
 use super::runnable::{Heard, Runnable};
-use super::settings::{Retries, Wakeup};
+use super::settings::{Retries, Settings, Wakeup};
 use crate::queue::body::Body;
 use crate::queue::job::{Party, Priority, Standing, State, Waiting, workload_at};
 use crate::queue::name::Name;
@@ -98,6 +98,11 @@ pub(super) struct Owner {
 }
 
 impl Owner {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let queue = if settings.known_hashes { Queue::with_known_hashes() } else { Queue::default() };
+        Self { queue, ..Self::default() }
+    }
+
     pub(super) fn submit<O: Outbox>(&mut self, submit: Submit, cx: &mut Context<'_, O>) {
         let Some(function) = self.function(&submit.function, cx) else {
             return refuse(&submit, Refusal::TooManyFunctions, cx);

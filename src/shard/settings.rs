@@ -53,6 +53,9 @@ pub struct Settings {
     pub wake_patience_us: u64,
     /// How long a GRAB may wait for a job that is likely to come, in microseconds; 0 for NO_JOB at once.
     pub grab_open_us: u64,
+    /// Whether uniques have the same hashes in every process. Only for counting instructions:
+    /// a peer that knows the hashes can choose uniques that share one.
+    pub known_hashes: bool,
 }
 
 impl Default for Settings {
@@ -72,6 +75,7 @@ impl Default for Settings {
             functions_max: 1_000_000,
             wake_patience_us: 50_000,
             grab_open_us: 1_000,
+            known_hashes: false,
         }
     }
 }
