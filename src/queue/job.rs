@@ -24,6 +24,12 @@ impl Priority {
     pub const fn index(self) -> usize {
         self as usize
     }
+
+    /// For sets of priorities: its one bit of three.
+    #[must_use]
+    pub const fn bit(self) -> u8 {
+        1 << self.index()
+    }
 }
 
 /// Eight bytes that need no more alignment than four, and so leave no gaps.

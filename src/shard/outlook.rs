@@ -110,8 +110,8 @@ impl Lanes {
 
     fn note(&mut self, slot: u32, best: Best, functions: &mut Registrations) {
         let (Some(priority), Some(entry)) = (best, functions.get_mut(slot)) else { return };
-        if entry.noted & bit(priority) == 0 {
-            entry.noted |= bit(priority);
+        if entry.noted & priority.bit() == 0 {
+            entry.noted |= priority.bit();
             self.turns[priority.index()].push(Reverse((entry.turn(), slot)));
         }
     }
@@ -121,7 +121,7 @@ impl Lanes {
         turns.iter_mut().for_each(Vec::clear);
         for entry in functions.iter_mut() {
             let best = beliefs.at(entry.slot).best;
-            entry.noted = best.map_or(0, bit);
+            entry.noted = best.map_or(0, Priority::bit);
             if let Some(priority) = best {
                 turns[priority.index()].push(Reverse((entry.turn(), entry.slot)));
             }
@@ -137,16 +137,12 @@ impl Lanes {
                 if beliefs.at(slot).best == Some(priority) {
                     return Some(slot);
                 }
-                entry.noted &= !bit(priority);
+                entry.noted &= !priority.bit();
             }
             turns.pop();
         }
         None
     }
-}
-
-const fn bit(priority: Priority) -> u8 {
-    1 << priority.index()
 }
 
 #[cfg(test)]

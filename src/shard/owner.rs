@@ -55,6 +55,19 @@ impl HomeInterest {
             heard.of(self.home).push_back(function);
         }
     }
+
+    /// Tells it, and has so many sleepers woken.
+    fn announce<O: Outbox>(
+        &mut self,
+        function: u32,
+        best: Best,
+        wake: u32,
+        heard: &mut Heard,
+        cx: &mut Context<'_, O>,
+    ) {
+        self.tell(function, best, heard);
+        cx.send(self.home, Message::Ready { key: self.key, function: OwnerFunction(function), best, wake });
+    }
 }
 
 /// The homes that have workers of one function.
@@ -179,27 +192,33 @@ impl Owner {
             }
             return;
         }
-        let before = interest.of(home).map_or(0, |entry| entry.workers);
-        match interest.of(home) {
-            Some(entry) => {
-                (entry.workers, entry.key) = (workers, key);
-                entry.tell(function, best, &mut self.heard);
-            }
+        let at = match interest.homes.iter().position(|entry| entry.home == home) {
+            Some(at) => at,
             None => {
-                let mut entry =
-                    HomeInterest { home, key, workers, told: None, sleepless: false, heard: false };
-                entry.tell(function, best, &mut self.heard);
-                interest.homes.push(entry);
-                self.heard.tidy(home, self.interest.len());
+                interest.homes.push(HomeInterest {
+                    home,
+                    key,
+                    workers: 0,
+                    told: None,
+                    sleepless: false,
+                    heard: false,
+                });
+                interest.homes.len() - 1
             }
-        }
+        };
+        let entry = &mut interest.homes[at];
+        let before = std::mem::replace(&mut entry.workers, workers);
+        entry.key = key;
         // A worker that came asleep has seen no wake for what waits already.
         let wake = match cx.settings.wakeup {
             _ if best.is_none() || workers < before => 0,
             Wakeup::All => WAKE_ALL,
             Wakeup::OnePerJob | Wakeup::Count(_) => 1,
         };
-        cx.send(home, Message::Ready { key, function: OwnerFunction(function), best, wake });
+        entry.announce(function, best, wake, &mut self.heard, cx);
+        if before == 0 {
+            self.heard.tidy(home, self.interest.len());
+        }
     }
 
     pub(super) fn claim<O: Outbox>(
@@ -494,11 +513,7 @@ impl Owner {
                 _ => 0,
             };
             if wake > 0 || best > entry.told {
-                entry.tell(function, best, &mut self.heard);
-                cx.send(
-                    entry.home,
-                    Message::Ready { key: entry.key, function: OwnerFunction(function), best, wake },
-                );
+                entry.announce(function, best, wake, &mut self.heard, cx);
             }
         }
     }
@@ -512,8 +527,7 @@ impl Owner {
     fn tell_ready<O: Outbox>(&mut self, function: u32, home: ShardId, wake: u32, cx: &mut Context<'_, O>) {
         let best = self.queue.functions[function].best();
         let Some(entry) = self.interest[function as usize].of(home) else { return };
-        entry.tell(function, best, &mut self.heard);
-        cx.send(home, Message::Ready { key: entry.key, function: OwnerFunction(function), best, wake });
+        entry.announce(function, best, wake, &mut self.heard, cx);
     }
 
     fn runnable(&self, function: u32) -> u32 {

@@ -30,8 +30,8 @@ impl Runnable {
             self.in_rings.resize(index + 1, 0);
         }
         for priority in Priority::FROM_HIGH {
-            if function.has(priority) && self.in_rings[index] & bit(priority) == 0 {
-                self.in_rings[index] |= bit(priority);
+            if function.has(priority) && self.in_rings[index] & priority.bit() == 0 {
+                self.in_rings[index] |= priority.bit();
                 self.rings[priority.index()].push_back(at);
             }
         }
@@ -50,7 +50,7 @@ impl Runnable {
         for _ in 0..ring.len() {
             let at = ring.pop_front()?;
             if !has(at) {
-                self.in_rings[at as usize] &= !bit(priority);
+                self.in_rings[at as usize] &= !priority.bit();
                 continue;
             }
             ring.push_back(at);
@@ -74,10 +74,6 @@ impl Runnable {
             *in_rings = 0;
         }
     }
-}
-
-const fn bit(priority: Priority) -> u8 {
-    1 << priority.index()
 }
 
 /// By home, the functions of which it was last told that something waits.
