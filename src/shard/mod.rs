@@ -19,6 +19,7 @@ mod gathered;
 mod grab;
 mod home;
 pub mod ids;
+mod interest;
 pub mod message;
 mod open_grab;
 pub mod outbox;

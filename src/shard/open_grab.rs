@@ -17,9 +17,9 @@ use super::context::Context;
 use super::grab::CLAIM_FUNCTIONS_MAX;
 use super::home::Home;
 use super::ids::ConnId;
+use super::interest::WAKE_ALL;
 use super::message::Message;
 use super::outbox::Outbox;
-use super::owner::WAKE_ALL;
 use super::worker::{Grab, Worker};
 
 /// A GRAB in a line of those that stay open. Valid as long as it is unanswered.

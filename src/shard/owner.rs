@@ -1,109 +1,34 @@
 //! The owner's part of a shard: the jobs of the functions that hash to it.
 //!
 //! Decides which jobs exist, who runs them and who is told. Knows homes only
-//! by their messages: how many workers of a function each has, and what it was
-//! last told to wait there (`told`, the original of the home's belief).
+//! by their messages; `interest.rs` is where it tells them that jobs wait.
 //!
-//! Rules (the numbers are those of the belief mirror):
-//! 1. Interest sets `told` to what waits and is always answered.
-//! 2. A job that becomes runnable raises `told` where it is lower, and says so.
-//! 3. Falls are not announced; they ride on the answers to claims. What has
-//!    fallen without a home's knowing is not announced to it when it rises again
-//!    either: the fewer beliefs an answer corrects, the fewer there are to tell.
-//! 8. `Ready` is sent before the `Created` of the job that it is about.
-//!
-//! Wakes: a job that becomes runnable asks one home to wake a sleeper (or as
-//! many as `--worker-wakeup` says). A home without sleepers hands the wake
-//! back and is not asked again before it says that a worker sleeps there.
+//! Rule 8 of the belief mirror: `Ready` is sent before the `Created` of the job
+//! that it is about.
 
 use super::context::Context;
 use super::ids::{ConnId, Now, ShardId};
+use super::interest::Interest;
 use super::message::{
-    Assignment, Best, Bests, Claimed, HomeFunction, JobStatus, Message, Others, OwnerFunction, Refusal,
-    Reply, Run, Submit, Waiter, WorkKind,
+    Assignment, Bests, Claimed, JobStatus, Message, Others, Refusal, Reply, Run, Submit, Waiter, WorkKind,
 };
 use super::outbox::{Event, Outbox};
 use super::runnable::{Heard, Runnable};
-use super::settings::{Retries, Settings, Wakeup};
+use super::settings::{Retries, Settings};
 use crate::queue::body::Body;
 use crate::queue::job::{Party, Priority, Standing, State, Waiting, workload_at};
 use crate::queue::name::Name;
 use crate::queue::{JobView, NewJob, Queue};
-
-/// A wake of every sleeper.
-pub(super) const WAKE_ALL: u32 = u32::MAX;
-
-/// A home that has workers of a function.
-struct HomeInterest {
-    home: ShardId,
-    key: HomeFunction,
-    workers: u32,
-    /// What the home was last told.
-    told: Best,
-    /// The home had no sleeper when it was last asked to wake one.
-    sleepless: bool,
-    /// The function is on the home's list of what it has heard.
-    heard: bool,
-}
-
-impl HomeInterest {
-    /// The home is being told that `best` waits in `function`.
-    fn tell(&mut self, function: u32, best: Best, heard: &mut Heard) {
-        self.told = best;
-        if best.is_some() && !self.heard {
-            self.heard = true;
-            heard.of(self.home).push_back(function);
-        }
-    }
-
-    /// Tells it, and has so many sleepers woken.
-    fn announce<O: Outbox>(
-        &mut self,
-        function: u32,
-        best: Best,
-        wake: u32,
-        heard: &mut Heard,
-        cx: &mut Context<'_, O>,
-    ) {
-        self.tell(function, best, heard);
-        cx.send(self.home, Message::Ready { key: self.key, function: OwnerFunction(function), best, wake });
-    }
-}
-
-/// The homes that have workers of one function.
-#[derive(Default)]
-struct Interest {
-    homes: Vec<HomeInterest>,
-    /// Where the search for a home with sleepers starts.
-    next: usize,
-}
-
-impl Interest {
-    fn of(&mut self, home: ShardId) -> Option<&mut HomeInterest> {
-        self.homes.iter_mut().find(|entry| entry.home == home)
-    }
-
-    fn workers(&self) -> u64 {
-        self.homes.iter().map(|entry| u64::from(entry.workers)).sum()
-    }
-
-    /// The next home that may have sleepers, each in its turn.
-    fn next_with_sleepers(&mut self) -> Option<ShardId> {
-        let count = self.homes.len();
-        let at = (0..count).map(|step| (self.next + step) % count).find(|&at| !self.homes[at].sleepless)?;
-        self.next = (at + 1) % count;
-        Some(self.homes[at].home)
-    }
-}
 
 /// Jobs, and the homes that are interested in them.
 #[derive(Default)]
 pub(super) struct Owner {
     pub(super) queue: Queue,
     /// By index of the function.
-    interest: Vec<Interest>,
-    runnable: Runnable,
-    heard: Heard,
+    pub(super) interest: Vec<Interest>,
+    pub(super) runnable: Runnable,
+    /// Of `interest`, by home.
+    pub(super) heard: Heard,
     /// The last number given to a job, divided by the number of shards.
     last_number: u64,
     /// Index of the function of the last submit.
@@ -169,56 +94,6 @@ impl Owner {
             submit.reply.conn.shard(),
             Message::Created { reply: submit.reply, number, waiter: submit.waiter },
         );
-    }
-
-    pub(super) fn interest<O: Outbox>(
-        &mut self,
-        home: ShardId,
-        name: Name,
-        key: HomeFunction,
-        workers: u32,
-        cx: &mut Context<'_, O>,
-    ) {
-        // Homes limit what their workers register, so this one is not refused.
-        let function = self.queue.functions.find(&name).unwrap_or_else(|| self.create(name));
-        let best = self.queue.functions[function].best();
-        let interest = &mut self.interest[function as usize];
-        if workers == 0 {
-            interest.homes.retain(|entry| entry.home != home);
-            // Wakes that were on their way to that home have found nobody.
-            let runnable = self.runnable(function);
-            if runnable > 0 {
-                self.wake_elsewhere(function, runnable, cx);
-            }
-            return;
-        }
-        let at = match interest.homes.iter().position(|entry| entry.home == home) {
-            Some(at) => at,
-            None => {
-                interest.homes.push(HomeInterest {
-                    home,
-                    key,
-                    workers: 0,
-                    told: None,
-                    sleepless: false,
-                    heard: false,
-                });
-                interest.homes.len() - 1
-            }
-        };
-        let entry = &mut interest.homes[at];
-        let before = std::mem::replace(&mut entry.workers, workers);
-        entry.key = key;
-        // A worker that came asleep has seen no wake for what waits already.
-        let wake = match cx.settings.wakeup {
-            _ if best.is_none() || workers < before => 0,
-            Wakeup::All => WAKE_ALL,
-            Wakeup::OnePerJob | Wakeup::Count(_) => 1,
-        };
-        entry.announce(function, best, wake, &mut self.heard, cx);
-        if before == 0 {
-            self.heard.tidy(home, self.interest.len());
-        }
     }
 
     pub(super) fn claim<O: Outbox>(
@@ -295,33 +170,6 @@ impl Owner {
         runnable.next(priority, has, wanted)
     }
 
-    /// What a home is to believe of a function from now on.
-    fn correct(&mut self, home: ShardId, function: u32) -> (HomeFunction, Best) {
-        let best = self.queue.functions[function].best();
-        let entry = self.interest[function as usize].of(home).expect("a claim is for interesting functions");
-        entry.tell(function, best, &mut self.heard);
-        (entry.key, best)
-    }
-
-    /// Nothing is left here of all that a home believes: it need not find that
-    /// out function by function.
-    fn correct_what_was_heard(&mut self, home: ShardId, bests: &mut Bests) {
-        for _ in 0..self.heard.of(home).len().min(CORRECTED_MAX) {
-            let Some(function) = self.heard.of(home).pop_front() else { break };
-            let Some(entry) = self.interest.get_mut(function as usize).and_then(|interest| interest.of(home))
-            else {
-                continue;
-            };
-            let before = entry.told;
-            let best = self.queue.functions[function].best();
-            entry.heard = false;
-            entry.tell(function, best, &mut self.heard);
-            if best != before {
-                bests.push((entry.key, best));
-            }
-        }
-    }
-
     pub(super) fn work<O: Outbox>(
         &mut self,
         worker: ConnId,
@@ -392,40 +240,6 @@ impl Owner {
         cx.send(reply.conn.shard(), Message::UniqueAnswer { reply, status });
     }
 
-    /// A home could not use `left` wakes.
-    pub(super) fn unwoken<O: Outbox>(
-        &mut self,
-        home: ShardId,
-        function: OwnerFunction,
-        left: u32,
-        cx: &mut Context<'_, O>,
-    ) {
-        let Some(interest) = self.interest.get_mut(function.0 as usize) else { return };
-        let Some(entry) = interest.of(home) else { return };
-        entry.sleepless = true;
-        let runnable = self.runnable(function.0);
-        if left != WAKE_ALL && runnable > 0 {
-            self.wake_elsewhere(function.0, left.min(runnable), cx);
-        }
-    }
-
-    /// A worker sleeps at a home that had no sleepers.
-    pub(super) fn sleeper<O: Outbox>(
-        &mut self,
-        home: ShardId,
-        function: OwnerFunction,
-        cx: &mut Context<'_, O>,
-    ) {
-        let Some(interest) = self.interest.get_mut(function.0 as usize) else { return };
-        let Some(entry) = interest.of(home) else { return };
-        entry.sleepless = false;
-        // Jobs that became runnable meanwhile found nobody to wake here.
-        let runnable = self.runnable(function.0);
-        if runnable > 0 {
-            self.tell_ready(function.0, home, wakes(cx.settings.wakeup, runnable), cx);
-        }
-    }
-
     pub(super) fn expire<O: Outbox>(&mut self, cx: &mut Context<'_, O>) {
         while let Some(function) = self.queue.release_due(now_s(cx)) {
             self.announce(function, 1, cx);
@@ -490,50 +304,6 @@ impl Owner {
         Ok(())
     }
 
-    /// Workers registered for a function, on all homes.
-    pub(super) fn workers(&self, function: u32) -> u64 {
-        self.interest[function as usize].workers()
-    }
-
-    /// A job became runnable (rule 2): tell the homes that believe less, and
-    /// have sleepers woken.
-    fn announce<O: Outbox>(&mut self, function: u32, jobs: u32, cx: &mut Context<'_, O>) {
-        let best = self.queue.functions[function].best();
-        if cx.settings.shards > 1 {
-            self.runnable.note(function, &self.queue.functions[function]);
-        }
-        let wake = wakes(cx.settings.wakeup, jobs);
-        let interest = &mut self.interest[function as usize];
-        let chosen = if wake == WAKE_ALL { None } else { interest.next_with_sleepers() };
-        for entry in &mut interest.homes {
-            let wake = match wake {
-                WAKE_ALL if entry.sleepless => 0,
-                WAKE_ALL => WAKE_ALL,
-                wake if chosen == Some(entry.home) => wake,
-                _ => 0,
-            };
-            if wake > 0 || best > entry.told {
-                entry.announce(function, best, wake, &mut self.heard, cx);
-            }
-        }
-    }
-
-    fn wake_elsewhere<O: Outbox>(&mut self, function: u32, wake: u32, cx: &mut Context<'_, O>) {
-        if let Some(home) = self.interest[function as usize].next_with_sleepers() {
-            self.tell_ready(function, home, wake, cx);
-        }
-    }
-
-    fn tell_ready<O: Outbox>(&mut self, function: u32, home: ShardId, wake: u32, cx: &mut Context<'_, O>) {
-        let best = self.queue.functions[function].best();
-        let Some(entry) = self.interest[function as usize].of(home) else { return };
-        entry.announce(function, best, wake, &mut self.heard, cx);
-    }
-
-    fn runnable(&self, function: u32) -> u32 {
-        u32::try_from(self.queue.functions[function].runnable()).unwrap_or(u32::MAX - 1)
-    }
-
     /// The worker of a running job will not finish it (gearmand-spec.md, section 8).
     fn lose<O: Outbox>(&mut self, at: u32, cx: &mut Context<'_, O>) {
         let job = self.queue.job(at);
@@ -595,7 +365,7 @@ impl Owner {
         }
     }
 
-    fn create(&mut self, name: Name) -> u32 {
+    pub(super) fn create(&mut self, name: Name) -> u32 {
         let function = self.queue.functions.insert(name);
         if self.interest.len() <= function as usize {
             self.interest.resize_with(function as usize + 1, Interest::default);
@@ -618,9 +388,6 @@ pub(super) enum DropRefusal {
     InUse,
 }
 
-/// Beliefs that are corrected by one answer at most.
-const CORRECTED_MAX: usize = 256;
-
 /// How long an epoch job may be missed after the clock was set forward.
 const EPOCH_LOOK_US: u64 = 1_000_000;
 
@@ -634,15 +401,6 @@ fn party(conn: ConnId) -> Party {
 
 fn waiting(waiter: Waiter) -> Waiting {
     Waiting { client: party(waiter.conn), ticket: waiter.ticket }
-}
-
-/// How many sleepers are woken for so many jobs.
-fn wakes(wakeup: Wakeup, jobs: u32) -> u32 {
-    match wakeup {
-        Wakeup::All => WAKE_ALL,
-        Wakeup::OnePerJob => jobs,
-        Wakeup::Count(each) => jobs.saturating_mul(each).min(WAKE_ALL - 1),
-    }
 }
 
 fn refuse<O: Outbox>(submit: &Submit, refusal: Refusal, cx: &mut Context<'_, O>) {

@@ -13,9 +13,9 @@ use super::belief::Listed;
 use super::context::Context;
 use super::home::Home;
 use super::ids::ConnId;
+use super::interest::WAKE_ALL;
 use super::message::{HomeFunction, Message};
 use super::outbox::{Outbox, Urgency};
-use super::owner::WAKE_ALL;
 use super::worker::{Sleep, Worker};
 use crate::protocol::packet::Command;
 
