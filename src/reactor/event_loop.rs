@@ -3,13 +3,14 @@
 //! The order of a turn (see the parent module) is written down in
 //! [`EventLoop::turn`]; everything else here is one step of it.
 
+mod intake;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use mio::{Events, Poll, Registry, Token};
 
 use super::bus::{Address, Inbox, Staging};
-use super::connection::Received;
 use super::gauges::Gauges;
 use super::linger::Linger;
 use super::rim::Rim;
@@ -17,8 +18,6 @@ use super::socket::{Remote, Socket};
 use super::trim::Trim;
 use super::watches::Watch;
 use super::{Clock, Delivery, Limits};
-use crate::protocol::decode::decode;
-use crate::queue::body::Body;
 use crate::server::log::{Level, Log};
 use crate::shard::ids::{ConnId, Now, ShardId};
 use crate::shard::message::{Message, Refusal};
@@ -35,8 +34,6 @@ const SCRATCH_BYTES: usize = 128 << 10;
 const EVENTS_MAX: usize = 128;
 /// Turns that patient replies wait at most while other work is ready.
 const IDLE_TURNS_MAX: u32 = 8;
-/// An unfinished packet gets on when it receives this much in the timeout.
-const PACKET_PROGRESS_BYTES: usize = 64 << 10;
 /// Turns between two looks at the memory in use.
 const MEMORY_TURNS: u64 = 16;
 /// Growth of the own shard after which to look at once.
@@ -221,154 +218,6 @@ impl EventLoop {
         count
     }
 
-    fn receive_from_ready(&mut self) {
-        if self.finish_by_us.is_some() {
-            self.rim.ready.clear();
-            return;
-        }
-        // What becomes ready meanwhile has its turn next time.
-        for conn in std::mem::take(&mut self.rim.ready) {
-            self.receive_from(conn);
-        }
-    }
-
-    fn receive_from(&mut self, conn: ConnId) {
-        let memory_full = self.memory_full;
-        if let Some(connection) = self.rim.get(conn) {
-            connection.flags.in_ready = false;
-            // It was resumed a moment ago: first things first.
-            if connection.flags.undecided {
-                self.decide_on_unread(conn);
-            }
-        }
-        let Some(connection) = self.rim.get(conn) else { return };
-        if connection.flags.is_stopped() {
-            return;
-        }
-        if memory_full && connection.asks_for_memory() {
-            if !std::mem::replace(&mut connection.flags.in_starved, true) {
-                self.starved.push(conn);
-            }
-            return;
-        }
-        let received = connection.receive(&mut self.scratch);
-        // Before deciding: what other shards have said by now.
-        self.take_inbox();
-        match received {
-            Received::Scratch { count, kept } => {
-                self.rim.traffic.receives += 1;
-                self.linger.worked(1);
-                self.rim.traffic.received_bytes += (count - kept) as u64;
-                self.decide_on_scratch(conn, count, kept);
-            }
-            Received::Own(count) => {
-                self.rim.traffic.received_bytes += count as u64;
-                self.rim.traffic.receives += 1;
-                self.decide_on_unread(conn);
-            }
-            Received::Nothing => {}
-            Received::End => self.end_of_stream(conn),
-            Received::Broken(error) => {
-                if let Some(connection) = self.rim.get(conn) {
-                    let remote = connection.remote;
-                    (self.rim.log)(Level::Debug, format_args!("Connection from {remote} broke: {error}"));
-                }
-                self.rim.end(conn);
-            }
-        }
-        self.rim.recount(conn);
-        let again = self.rim.get(conn).is_some_and(|c| c.flags.readable && !c.flags.is_stopped());
-        if again {
-            self.rim.make_ready(conn);
-        }
-    }
-
-    /// The peer has sent all that it ever will. What it is owed by now still
-    /// leaves (`echo status | nc -N` waits for it), if the kernel takes it.
-    fn end_of_stream(&mut self, conn: ConnId) {
-        let owed = self.shard.owes(conn);
-        let Some(connection) = self.rim.get(conn) else { return };
-        let remote = connection.remote;
-        connection.flags.half_closed = owed;
-        (self.rim.log)(Level::Info, format_args!("Peer connection has called close(): {remote}"));
-        if owed {
-            self.half_closed.push(conn);
-        } else {
-            self.rim.flush(conn);
-            self.rim.end(conn);
-        }
-    }
-
-    /// Lets the half-closed connections go that have been told all that they were owed.
-    fn let_go(&mut self) {
-        if self.half_closed.is_empty() {
-            return;
-        }
-        for conn in std::mem::take(&mut self.half_closed) {
-            if self.shard.owes(conn) {
-                self.half_closed.push(conn);
-            } else {
-                self.rim.flush(conn);
-                self.rim.end(conn);
-            }
-        }
-    }
-
-    fn decide_on_scratch(&mut self, conn: ConnId, count: usize, kept: usize) {
-        let mut start = 0;
-        if self.rim.get(conn).is_some_and(|connection| !connection.flags.is_stopped()) {
-            start = decide(&mut self.shard, &mut self.rim, self.now, conn, &self.scratch[..count], None);
-        }
-        let Some(connection) = self.rim.get(conn) else { return };
-        if start < count && !connection.flags.closing {
-            connection.unread.keep(&self.scratch[start..count]);
-            connection.flags.undecided = connection.flags.held;
-        }
-        connection.unread.note_small(count - kept);
-        if start < count {
-            self.watch_packet(conn, start > 0 || kept == 0);
-        }
-    }
-
-    /// Decides on what lies in the connection's own buffer.
-    fn decide_on_unread(&mut self, conn: ConnId) {
-        let Some(connection) = self.rim.get(conn) else { return };
-        if connection.flags.is_stopped() || connection.unread.is_empty() || connection.unread.is_incomplete()
-        {
-            return;
-        }
-        connection.flags.undecided = false;
-        if let Some(packet) = connection.unread.take_packet() {
-            let packet = Body::from(packet);
-            decide(&mut self.shard, &mut self.rim, self.now, conn, &packet, Some(&packet));
-            return;
-        }
-        let (bytes, start) = connection.unread.take();
-        let used = decide(&mut self.shard, &mut self.rim, self.now, conn, &bytes[start..], None);
-        let Some(connection) = self.rim.get(conn) else { return };
-        if !connection.flags.closing {
-            connection.flags.undecided = connection.flags.held && start + used < bytes.len();
-            connection.unread.put_back(bytes, start + used);
-            self.watch_packet(conn, used > 0);
-        }
-    }
-
-    /// Sees to it that an unfinished packet gets on. `fresh`: it is not the
-    /// one that was unfinished before.
-    fn watch_packet(&mut self, conn: ConnId, fresh: bool) {
-        let Some(timeout_us) = self.rim.limits.packet_timeout_us else { return };
-        let now_us = self.now.mono_us;
-        let Some(connection) = self.rim.get(conn) else { return };
-        if connection.unread.is_empty() {
-            return;
-        }
-        if fresh {
-            connection.packet_since_us = now_us;
-            connection.packet_progress = 0;
-            self.rim.watches.set(now_us + timeout_us, Watch::Packet, conn.slot());
-        }
-    }
-
     /// Takes in what other shards and the acceptor have sent by now.
     fn take_inbox(&mut self) {
         let Some(first) = self.inbox.try_take() else { return };
@@ -441,29 +290,6 @@ impl EventLoop {
         } else {
             self.rim.traffic.cut_stalled += 1;
             self.rim.cut(conn, "it has not read for too long");
-        }
-    }
-
-    fn look_at_packet(&mut self, conn: ConnId) {
-        let Some(timeout_us) = self.rim.limits.packet_timeout_us else { return };
-        let now_us = self.now.mono_us;
-        let Some(connection) = self.rim.get(conn) else { return };
-        if connection.unread.is_empty() || connection.flags.closing {
-            return;
-        }
-        let mut due_us = connection.packet_since_us + timeout_us;
-        // A held connection is not received from, so that it cannot get on.
-        if due_us <= now_us && (connection.flags.held || connection.packet_progress >= PACKET_PROGRESS_BYTES)
-        {
-            connection.packet_since_us = now_us;
-            connection.packet_progress = 0;
-            due_us = now_us + timeout_us;
-        }
-        if due_us > now_us {
-            self.rim.watches.set(due_us, Watch::Packet, conn.slot());
-        } else {
-            self.rim.traffic.cut_incomplete += 1;
-            self.rim.cut(conn, "it does not finish its packet");
         }
     }
 
@@ -582,40 +408,6 @@ impl EventLoop {
     fn traffic(&self) -> super::Traffic {
         super::Traffic { batches_sent: self.rim.bus.batches(), ..self.rim.traffic }
     }
-}
-
-/// Hands frames to the shard until the bytes run out, the rest is incomplete,
-/// or the connection is stopped. Returns how many bytes were decided on. What
-/// the shard keeps of `bytes` is shared with `received`, if they are these.
-fn decide(
-    shard: &mut Shard,
-    rim: &mut Rim,
-    now: Now,
-    conn: ConnId,
-    bytes: &[u8],
-    received: Option<&Body>,
-) -> usize {
-    let limit = rim.limits.packet_bytes_max;
-    let mut at = 0;
-    while at < bytes.len() {
-        match decode(&bytes[at..], limit) {
-            Ok(Some((frame, used))) => {
-                at += used;
-                shard.frame_within(now, conn, frame, received, rim);
-            }
-            Ok(None) => break,
-            Err(error) => {
-                shard.bad_input(now, conn, &error, rim);
-                relieve(shard, rim, now);
-                return bytes.len();
-            }
-        }
-        relieve(shard, rim, now);
-        if rim.get(conn).is_none_or(|connection| connection.flags.is_stopped()) {
-            break;
-        }
-    }
-    at
 }
 
 /// Tells the shard whose backlog grew or shrank, before it goes on.
