@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use super::address::ServerAddress;
 use super::error::{ClientError, LossReason};
 use super::options::{OnLoss, Options, Spread};
+use crate::protocol::fnv;
 
 /// The order of a client's servers, for each of its requests.
 #[derive(Debug)]
@@ -78,12 +79,9 @@ fn order(servers: &[ServerAddress], key: &[u8]) -> Vec<usize> {
     order.into_iter().map(|(_, index)| index).collect()
 }
 
-/// FNV-1a, stirred at the end. The same in every process, unlike the standard library's.
+/// Stirred at the end. The same in every process, unlike the standard library's.
 fn hash(key: &[u8], server: &str) -> u64 {
-    let fnv =
-        key.iter().chain(b"\0").chain(server.as_bytes()).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+    let fnv = fnv::hash(key.iter().chain(b"\0").chain(server.as_bytes()));
     let stirred = (fnv ^ (fnv >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     stirred ^ (stirred >> 33)
 }

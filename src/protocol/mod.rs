@@ -6,6 +6,8 @@
 pub mod admin;
 pub mod decode;
 pub mod encode;
+#[cfg(any(feature = "client", feature = "server"))]
+pub(crate) mod fnv;
 pub mod handle;
 pub mod number;
 pub mod packet;

@@ -4,15 +4,14 @@
 //! tables that peers could flood use hashes seeded at random instead.
 
 use super::ids::ShardId;
+use crate::protocol::fnv;
 
 /// The owner of a function among `shards` shards.
 #[must_use]
 pub fn owner_of(function: &[u8], shards: u16) -> ShardId {
-    // FNV-1a, 64 bits; the high half is folded in, as the low bits alone mix
-    // poorly for names that differ in their first bytes.
-    let hash = function.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    // The high half is folded in, as the low bits alone mix poorly for names
+    // that differ in their first bytes.
+    let hash = fnv::hash(function);
     let folded = (hash ^ hash >> 32) % u64::from(shards);
     ShardId(u16::try_from(folded).expect("a remainder of a u16 is one"))
 }
