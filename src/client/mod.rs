@@ -4,12 +4,14 @@
 //!   threads and many jobs share a connection.
 //! - [`Worker`] serves functions for all servers of a list at once.
 //! - [`MapReduce`] splits jobs into parts that run wherever there are workers.
+//! - [`Admin`] lists what a server has and gives it orders.
 //! - [`conversation`] is the protocol under it, without sockets.
 //! - `asynchronous`, with the feature `tokio`, has clients and workers for programs on tokio.
 //!
 //! Knows packets, not queues: nothing of this crate's server is used here.
 
 mod address;
+pub mod admin;
 #[cfg(feature = "tokio")]
 pub mod asynchronous;
 mod batch;
@@ -32,6 +34,7 @@ mod status;
 mod worker;
 
 pub use address::{InvalidAddress, PORT, SERVERS_VARIABLE, ServerAddress};
+pub use admin::Admin;
 pub use batch::{Batch, Results};
 pub use client::{Client, ClientBuilder};
 pub use error::{ClientError, LossReason};

@@ -48,6 +48,40 @@ pub enum AdminCommand<'a> {
     MaxQueue(&'a [u8], [u32; 3]),
 }
 
+impl AdminCommand<'_> {
+    /// The line that asks for this, without its end. [`parse`] reads it back, unless a
+    /// name in it holds a space, a NUL or an end of a line.
+    #[must_use]
+    pub fn line(&self) -> Vec<u8> {
+        let of = |words: &str, name: &[u8]| [words.as_bytes(), name].concat();
+        match self {
+            Self::Version => b"version".to_vec(),
+            Self::Verbose => b"verbose".to_vec(),
+            Self::GetPid => b"getpid".to_vec(),
+            Self::Workers => b"workers".to_vec(),
+            Self::Status => b"status".to_vec(),
+            Self::PriorityStatus => b"prioritystatus".to_vec(),
+            Self::ShowJobs => b"show jobs".to_vec(),
+            Self::ShowUniqueJobs => b"show unique jobs".to_vec(),
+            Self::CancelJob(handle) => of("cancel job ", handle),
+            Self::CreateFunction(name) => of("create function ", name),
+            Self::DropFunction(name) => of("drop function ", name),
+            Self::MaxQueue(name, [low, normal, high]) => {
+                [of("maxqueue ", name), format!(" {high} {normal} {low}").into_bytes()].concat()
+            }
+        }
+    }
+
+    /// Whether the answer is a list, which a line with a single `.` ends.
+    #[must_use]
+    pub const fn is_list(&self) -> bool {
+        matches!(
+            self,
+            Self::Workers | Self::Status | Self::PriorityStatus | Self::ShowJobs | Self::ShowUniqueJobs
+        )
+    }
+}
+
 /// Why a line is not a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminError {
@@ -176,6 +210,7 @@ mod tests {
         ];
         for (line, command) in cases {
             assert_eq!(parse(line.as_bytes()), Ok(command), "{line}");
+            assert_eq!(parse(&command.line()), Ok(command), "{line}");
         }
     }
 

@@ -13,10 +13,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-const SHORT: Duration = Duration::from_millis(150);
+pub(crate) const SHORT: Duration = Duration::from_millis(150);
 
 /// Somebody who is not a Gearman server. Its threads end with their connections.
-fn somebody(behave: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+pub(crate) fn somebody(behave: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let behave = std::sync::Arc::new(behave);
@@ -30,7 +30,7 @@ fn somebody(behave: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
 }
 
 /// Says the same whatever it is asked, and then nothing more.
-fn says(bytes: Vec<u8>) -> SocketAddr {
+pub(crate) fn says(bytes: Vec<u8>) -> SocketAddr {
     somebody(move |mut stream| {
         stream.write_all(&bytes).unwrap();
         wait_for_end(stream);

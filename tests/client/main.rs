@@ -11,6 +11,7 @@ mod support;
 #[allow(dead_code, reason = "the tests of other clients use more of it")]
 mod languages;
 
+mod admin;
 mod bad_servers;
 mod batches;
 mod failover;
