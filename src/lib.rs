@@ -16,6 +16,7 @@
 //! | `config` | command line, config file, environment | sockets, jobs |
 //! | `server` | listening, accepting, log, signals, wiring | any rule of Gearman |
 //! | [`client`] | clients and workers of any Gearman server | everything above but [`protocol`] |
+//! | [`tools`] | command lines, tables, screens | everything but [`client`] |
 //!
 //! # The life of a job
 //!
@@ -48,6 +49,8 @@ pub mod reactor;
 pub mod server;
 #[cfg(feature = "server")]
 pub mod shard;
+#[cfg(feature = "tools")]
+pub mod tools;
 
 #[cfg(feature = "server")]
 #[doc(inline)]

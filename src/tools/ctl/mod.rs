@@ -1,0 +1,56 @@
+//! `gearctl`: one tool with a subcommand for each thing that one wants of a Gearman server.
+//!
+//! A subcommand is a file with its options, its `run`, and nothing that another
+//! one needs; what several need has a file of its own: which servers
+//! ([`fleet`]), lists ([`listing`], [`table`]), texts of peers ([`text`]), ends ([`failure`]).
+
+mod failure;
+mod fleet;
+mod listing;
+mod pattern;
+mod status;
+mod table;
+mod text;
+mod version;
+mod workers;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// See and steer what runs on Gearman servers, submit jobs, and work.
+#[derive(Debug, Parser)]
+#[command(name = "gearctl", version, propagate_version = true, after_help = failure::EXIT_CODES)]
+#[command(disable_help_subcommand = true, max_term_width = 100)]
+struct Command {
+    #[command(flatten)]
+    servers: fleet::Servers,
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    Status(status::Options),
+    Workers(workers::Options),
+    Version(version::Options),
+}
+
+/// Does what the command line says.
+pub(super) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let command = match Command::try_parse_from(args) {
+        Ok(command) => command,
+        Err(error) => {
+            // Help and versions come this way too, and go where they belong. Nobody may be there to read.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { failure::USAGE } else { 0 });
+        }
+    };
+    let servers = &command.servers;
+    failure::exit(match &command.task {
+        Task::Status(options) => status::run(options, servers),
+        Task::Workers(options) => workers::run(options, servers),
+        Task::Version(options) => version::run(options, servers),
+    })
+}
