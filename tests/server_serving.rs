@@ -200,6 +200,48 @@ fn packets_may_come_in_pieces_of_any_size() {
 }
 
 #[test]
+fn whatever_stands_before_a_broken_packet_is_answered() {
+    let server = Running::start(2);
+    for count in [0_usize, 1, 15, 16, 17, 100] {
+        let mut bytes = Vec::new();
+        for number in 0..count {
+            bytes.extend(packet(Command::EchoReq, &[], number.to_string().as_bytes()));
+        }
+        bytes.extend(b"\0BAD packet");
+        let mut connection = server.connect();
+        connection.send_bytes(&bytes);
+        for number in 0..count {
+            let echo = connection.expect(Command::EchoRes);
+            assert_eq!(echo.data, number.to_string().as_bytes(), "of {count}");
+        }
+        assert!(connection.read_to_close().is_empty(), "behind {count}");
+    }
+}
+
+#[test]
+fn submits_join_their_jobs_in_a_deep_queue() {
+    const JOBS: usize = 30_000;
+    let server = Running::start(1);
+    let mut connection = server.connect();
+    let mut handles: [Vec<String>; 2] = Default::default();
+    for handles in &mut handles {
+        for numbers in (0..JOBS).collect::<Vec<_>>().chunks(500) {
+            for number in numbers {
+                let (unique, workload) = match number % 3 {
+                    0 => ("-".to_owned(), number.to_string()),
+                    _ => (number.to_string(), "workload".to_owned()),
+                };
+                let args = [&b"deep"[..], unique.as_bytes()];
+                connection.send(Command::SubmitJobBg, &args, workload.as_bytes());
+            }
+            handles.extend(numbers.iter().map(|_| connection.expect(Command::JobCreated).text(0)));
+        }
+    }
+    assert_eq!(handles[0], handles[1]);
+    assert_eq!(server.control.counts().iter().map(|counts| counts.jobs).sum::<u64>(), JOBS as u64);
+}
+
+#[test]
 fn ending_is_prompt_and_several_servers_live_side_by_side() {
     let mut first = Running::start(2);
     let second = Running::start(1);

@@ -3,7 +3,7 @@
 //! Appends to a buffer that the caller owns; a body too large to copy is
 //! announced by [`encode_head`] and written after it by the caller.
 
-use super::packet::{Command, Magic};
+use super::packet::{Command, HEADER_BYTES, Magic};
 
 /// The longest body to accept from a peer. What a server relays carries a
 /// handle more than what it received, and must fit into the length field too.
@@ -29,9 +29,12 @@ pub fn encode_head(out: &mut Vec<u8>, magic: Magic, command: Command, args: &[&[
     let terminators = if command.has_data() { args.len() } else { args.len().saturating_sub(1) };
     let body = args.iter().map(|arg| arg.len()).sum::<usize>() + terminators + data_bytes;
     let length = u32::try_from(body).expect("a body is limited to what the length field can say");
-    out.extend_from_slice(&magic.bytes());
-    out.extend_from_slice(&(command as u32).to_be_bytes());
-    out.extend_from_slice(&length.to_be_bytes());
+    let mut header = [0; HEADER_BYTES];
+    header[..4].copy_from_slice(&magic.bytes());
+    header[4..8].copy_from_slice(&(command as u32).to_be_bytes());
+    header[8..].copy_from_slice(&length.to_be_bytes());
+    out.reserve(HEADER_BYTES + body - data_bytes);
+    out.extend_from_slice(&header);
     for (index, arg) in args.iter().enumerate() {
         out.extend_from_slice(arg);
         if index < terminators {

@@ -38,6 +38,8 @@ pub use view::JobView;
 /// Bookkeeping of one job outside its body: its entry, its places in the two
 /// tables and the head of its body. For the memory ceiling.
 const JOB_OVERHEAD_BYTES: usize = size_of::<Job>() + 36;
+/// The index of fewer jobs stays in the processor's caches.
+const FETCHED_FROM_JOBS: usize = 20_000;
 /// In a queue of fewer jobs no body is packed.
 const PACKED_FROM_JOBS: usize = 1024;
 /// Nor is that of a job with fewer jobs before it in its lane.
@@ -169,6 +171,20 @@ impl Queue {
                 && if unique == b"-" { job.workload() == workload } else { job.unique() == unique }
         };
         self.by_unique.find(filing?.get(), same)
+    }
+
+    /// Whether it is worth while to [`fetch`](Self::fetch) what submits are looked up in.
+    #[must_use]
+    pub fn is_deep(&self) -> bool {
+        self.jobs.len() >= FETCHED_FROM_JOBS
+    }
+
+    /// Has the processor fetch what [`find_same`](Self::find_same) will look at
+    /// first, to be called for several submits in advance.
+    pub fn fetch(&self, function: u32, unique: &[u8], workload: &[u8]) {
+        if let Some(hash) = self.filing(function, unique, workload) {
+            self.by_unique.fetch(hash.get());
+        }
     }
 
     /// The newest job with this unique, whatever its function.

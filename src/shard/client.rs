@@ -9,9 +9,10 @@ use super::ids::{ConnId, ShardId};
 use super::message::{JobStatus, Message, Refusal, Reply, Submit, Waiter, WorkKind};
 use super::outbox::{Outbox, Tail, Urgency};
 use super::placement::{owner_of, owner_of_job};
+use crate::protocol::decode::Frame;
 use crate::protocol::encode::encode_head;
 use crate::protocol::number;
-use crate::protocol::packet::{Command, Magic};
+use crate::protocol::packet::{Command, Magic, Packet};
 use crate::protocol::up_to_nul;
 use crate::queue::body::Body;
 use crate::queue::job::Priority;
@@ -24,6 +25,34 @@ const UNIQUE_BYTES_MAX: usize = 64;
 /// they fit into the 8192 bytes that clients and workers receive arguments in;
 /// more could be queued, but never be delivered (gearmand-spec.md, section 2.2).
 pub(super) const NAMES_BYTES_MAX: usize = 8000;
+
+/// What a submit coalesces by.
+#[derive(Clone, Copy)]
+pub(super) struct Key<'a> {
+    pub(super) function: &'a [u8],
+    pub(super) unique: &'a [u8],
+    pub(super) workload: &'a [u8],
+}
+
+impl<'a> Key<'a> {
+    /// That of a submit as clients mostly send them; `None` for anything else.
+    pub(super) fn of_submit(frame: &Frame<'a>) -> Option<Self> {
+        let Frame::Binary(Packet { command, args: [function, unique, ..], data: workload, .. }) = *frame
+        else {
+            return None;
+        };
+        let submits = matches!(
+            command,
+            Command::SubmitJob
+                | Command::SubmitJobBg
+                | Command::SubmitJobHigh
+                | Command::SubmitJobHighBg
+                | Command::SubmitJobLow
+                | Command::SubmitJobLowBg
+        );
+        submits.then_some(Self { function, unique, workload })
+    }
+}
 
 /// A submit as it was read.
 #[derive(Clone, Copy)]

@@ -39,6 +39,7 @@ use std::sync::Arc;
 
 use crate::protocol::decode::{DecodeError, Frame};
 use crate::queue::body::Body;
+use client::Key;
 use context::Context;
 use counts::Counts;
 use home::Home;
@@ -46,6 +47,7 @@ use ids::{ConnId, Now, ShardId};
 use message::{Message, Refusal};
 use outbox::Outbox;
 use owner::Owner;
+use placement::owner_of;
 use settings::Settings;
 
 /// Who is at the other end of a connection, as `workers` shows it.
@@ -124,6 +126,13 @@ impl Shard {
         home.frame(conn, frame, &mut cx);
         settle(home, owner, &mut cx);
         home.settle(conn, &mut cx);
+    }
+
+    /// These frames are about to come: what many submits will look at is fetched
+    /// into the processor's caches. Changes nothing.
+    pub fn foresee<'a>(&self, frames: impl Iterator<Item = &'a Frame<'a>>) {
+        let own = |key: &Key<'_>| owner_of(key.function, self.settings.shards) == self.id;
+        self.owner.foresee(frames.filter_map(Key::of_submit).filter(own));
     }
 
     /// Whether an answer is on its way to `conn`, and `conn` is no worker: a

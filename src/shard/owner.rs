@@ -6,6 +6,7 @@
 //! Rule 8 of the belief mirror: `Ready` is sent before the `Created` of the job
 //! that it is about.
 
+use super::client::Key;
 use super::context::Context;
 use super::ids::{ConnId, Now, ShardId};
 use super::interest::Interest;
@@ -80,6 +81,18 @@ impl Owner {
             submit.reply.conn.shard(),
             Message::Created { reply: submit.reply, number, waiter: submit.waiter },
         );
+    }
+
+    /// Submits with these keys are about to come.
+    pub(super) fn foresee<'a>(&self, keys: impl Iterator<Item = Key<'a>>) {
+        if !self.queue.is_deep() {
+            return;
+        }
+        for Key { function, unique, workload } in keys {
+            if let Some(function) = self.find(function) {
+                self.queue.fetch(function, unique, workload);
+            }
+        }
     }
 
     /// A submit of a job that is already there.

@@ -6,7 +6,9 @@
 //! gets on.
 
 use super::{EventLoop, relieve};
-use crate::protocol::decode::decode;
+use smallvec::SmallVec;
+
+use crate::protocol::decode::{Frame, decode};
 use crate::queue::body::Body;
 use crate::reactor::connection::Received;
 use crate::reactor::rim::Rim;
@@ -17,6 +19,10 @@ use crate::shard::ids::{ConnId, Now};
 
 /// An unfinished packet gets on when it receives this much in the timeout.
 const PACKET_PROGRESS_BYTES: usize = 64 << 10;
+
+/// Frames that are decoded before the first of them is decided on: so many
+/// look-ups of a deep queue wait for memory together and not one after the other.
+const FRAMES_AHEAD: usize = 16;
 
 impl EventLoop {
     pub(super) fn receive_from_ready(&mut self) {
@@ -204,23 +210,41 @@ fn decide(
 ) -> usize {
     let limit = rim.limits.packet_bytes_max;
     let mut at = 0;
-    while at < bytes.len() {
-        match decode(&bytes[at..], limit) {
-            Ok(Some((frame, used))) => {
-                at += used;
-                shard.frame_within(now, conn, frame, received, rim);
+    let mut frames = SmallVec::<[(Frame<'_>, usize); FRAMES_AHEAD]>::new();
+    loop {
+        let mut end = at;
+        let last = loop {
+            if frames.len() == FRAMES_AHEAD {
+                break Ok(true);
             }
-            Ok(None) => break,
+            match decode(&bytes[end..], limit) {
+                Ok(Some((frame, used))) => {
+                    end += used;
+                    frames.push((frame, end));
+                }
+                Ok(None) => break Ok(false),
+                Err(error) => break Err(error),
+            }
+        };
+        if frames.len() > 1 {
+            shard.foresee(frames.iter().map(|(frame, _)| frame));
+        }
+        for (frame, end) in frames.drain(..) {
+            shard.frame_within(now, conn, frame, received, rim);
+            relieve(shard, rim, now);
+            at = end;
+            if rim.get(conn).is_none_or(|connection| connection.flags.is_stopped()) {
+                return at;
+            }
+        }
+        match last {
+            Ok(true) => {}
+            Ok(false) => return at,
             Err(error) => {
                 shard.bad_input(now, conn, &error, rim);
                 relieve(shard, rim, now);
                 return bytes.len();
             }
         }
-        relieve(shard, rim, now);
-        if rim.get(conn).is_none_or(|connection| connection.flags.is_stopped()) {
-            break;
-        }
     }
-    at
 }
