@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::error::ClientError;
 use super::gathered::Gathered;
@@ -38,6 +39,9 @@ pub struct Batch {
     jobs: BTreeMap<u64, Entry>,
     ready: VecDeque<u64>,
 }
+
+/// A job's number and update, and its entry if that was its last.
+type Found = (u64, Result<Update, ClientError>, Option<Entry>);
 
 struct Entry {
     pending: Pending,
@@ -101,7 +105,16 @@ impl Batch {
     /// The next update of any job, waited for; `None` when no job is in flight.
     /// A job's last one is [`Update::Complete`] or an error.
     pub fn next_update(&mut self) -> Option<(u64, Result<Update, ClientError>)> {
-        self.next().map(|(number, update, _)| (number, update))
+        let (number, update, _) = self.next(None)??;
+        Some((number, update))
+    }
+
+    /// As [`next_update`](Self::next_update), but waits no longer than `patience`: `Some(None)`
+    /// when there was nothing until then, and the jobs go on.
+    #[allow(clippy::option_option, reason = "no job in flight and nothing yet are different things")]
+    pub fn next_within(&mut self, patience: Duration) -> Option<Option<(u64, Result<Update, ClientError>)>> {
+        let found = self.next(Instant::now().checked_add(patience))?;
+        Some(found.map(|(number, update, _)| (number, update)))
     }
 
     /// The result of the job that ends next, waited for: all parts that its
@@ -112,7 +125,7 @@ impl Batch {
     pub fn next_result(&mut self) -> Option<(u64, Result<Vec<u8>, ClientError>)> {
         let limit = self.servers.options.unread_bytes_max;
         loop {
-            let (number, update, mut ended) = self.next()?;
+            let (number, update, mut ended) = self.next(None)??;
             let over = ended.is_some();
             let Some(entry) = ended.as_mut().or_else(|| self.jobs.get_mut(&number)) else { continue };
             match update.and_then(|update| entry.gathered.add(update, limit)) {
@@ -128,14 +141,16 @@ impl Batch {
         }
     }
 
-    /// The next update, and the job's entry when that was its last one.
-    fn next(&mut self) -> Option<(u64, Result<Update, ClientError>, Option<Entry>)> {
+    /// The next update, and the job's entry when that was its last one; `Some(None)` when nothing
+    /// came until `pause`.
+    #[allow(clippy::option_option, reason = "no job in flight and nothing yet are different things")]
+    fn next(&mut self, pause: Option<Instant>) -> Option<Option<Found>> {
         loop {
             while let Some(number) = self.ready.pop_front() {
                 let Some(entry) = self.jobs.get_mut(&number) else { continue };
                 let Some(update) = entry.pending.update_now() else { continue };
                 let ended = if entry.pending.is_over() { self.jobs.remove(&number) } else { None };
-                return Some((number, update, ended));
+                return Some(Some((number, update, ended)));
             }
             let name = self.name;
             self.servers.links.iter().for_each(|link| link.take_ready(name, &mut self.ready));
@@ -148,12 +163,16 @@ impl Batch {
             let deadline = entry.pending.deadline();
             self.flush_others(entry.pending.link());
             let link = &self.servers.links[self.jobs[&oldest].pending.link()];
-            link.wait_for_batch(name, deadline, &mut self.ready);
-            if self.ready.is_empty() && deadline.is_some_and(|deadline| std::time::Instant::now() >= deadline)
-            {
+            let until = [deadline, pause].into_iter().flatten().min();
+            link.wait_for_batch(name, until, &mut self.ready);
+            let over = |time: Option<Instant>| time.is_some_and(|time| Instant::now() >= time);
+            if self.ready.is_empty() && over(deadline) {
                 let mut late = self.jobs.remove(&oldest)?;
                 late.pending.end();
-                return Some((oldest, Err(late.pending.late()), Some(late)));
+                return Some(Some((oldest, Err(late.pending.late()), Some(late))));
+            }
+            if self.ready.is_empty() && over(pause) {
+                return Some(None);
             }
         }
     }

@@ -1,10 +1,11 @@
 //! Many jobs in flight on one connection.
 
-use crate::support::{Server, wait_until};
+use crate::support::{DEADLINE, Server, wait_until};
 use crate::{against_both, client, usual_worker, worker};
 use gearshard::client::{ClientError, Job, Update};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
 
 fn every_job_has_its_own_result(server: &mut Server) {
     let _worker = worker(server)
@@ -46,6 +47,22 @@ fn updates_of_a_batch(server: &mut Server) {
         }
     }
     assert_eq!((created, pieces, completed), (4, 6, vec![0, 1, 2]));
+}
+
+fn waiting_for_a_batch_has_an_end(server: &mut Server) {
+    let client = client(server);
+    let mut batch = client.batch();
+    assert!(batch.next_within(Duration::ZERO).is_none(), "no job is in flight");
+    batch.submit(Job::new("reverse", "ab")).unwrap();
+    let created = batch.next_within(DEADLINE).unwrap();
+    assert!(matches!(created, Some((0, Ok(Update::Created(_))))), "{created:?}");
+    // Nobody serves it yet.
+    assert!(batch.next_within(Duration::from_millis(20)).unwrap().is_none());
+    assert_eq!(batch.len(), 1);
+    let _worker = usual_worker(server);
+    let ended = batch.next_within(DEADLINE).unwrap();
+    assert!(matches!(ended, Some((0, Ok(Update::Complete(data)))) if data == b"ba"));
+    assert!(batch.is_empty());
 }
 
 fn a_bad_job_among_good_ones(server: &mut Server) {
@@ -104,6 +121,7 @@ against_both! {
     every_job_has_its_own_result;
     updates_of_a_batch;
     a_bad_job_among_good_ones;
+    waiting_for_a_batch_has_an_end;
     background_batch;
     large_results;
 }
