@@ -1,18 +1,14 @@
 //! Lists: tables and JSON, once and again and again, of one and of several servers.
 
 use crate::support::{Process, Server};
-use crate::{against_both, at, fails, gearctl, json, kinds, nowhere, printed, run};
-use gearshard::client::{Client, Job, Worker};
+use crate::{against_both, at, client, fails, gearctl, json, kinds, nowhere, printed, run};
+use gearshard::client::{Job, Worker};
 
 against_both! {
     status_shows_functions;
     status_of_single_jobs;
     workers_are_listed;
     versions_are_told;
-}
-
-fn client(server: &Server) -> Client {
-    Client::connect(&server.address().to_string()).unwrap()
 }
 
 fn status_shows_functions(server: &mut Server) {

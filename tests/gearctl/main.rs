@@ -7,7 +7,9 @@
 mod support;
 
 mod lists;
+mod orders;
 
+use gearshard::client::{Client, JobError, Worker};
 use serde_json::Value;
 use std::process::Command;
 use support::process::Finished;
@@ -74,6 +76,34 @@ fn fails(command: Command, code: i32, says: &str) -> Finished {
 /// An address where nobody listens.
 fn nowhere() -> String {
     format!("127.0.0.1:{}", support::server::free_port())
+}
+
+fn client(server: &Server) -> Client {
+    Client::connect(&server.address().to_string()).unwrap()
+}
+
+/// A worker for this server, with functions for most tests, once it is registered.
+fn usual_worker(server: &Server) -> Worker {
+    let worker = Worker::builder([server.address().into()])
+        .concurrency(4)
+        .function("reverse", |job| Ok(job.workload().iter().rev().copied().collect::<Vec<u8>>()))
+        .function("pieces", |job| {
+            job.data("one,")?;
+            job.warning("careful\n\x1b[2J")?;
+            job.progress(1, 2)?;
+            job.data("two,")?;
+            Ok("three")
+        })
+        .function("fails", |_| Err::<&str, _>(JobError::Failed))
+        .function("throws", |_| Err::<&str, _>(JobError::exception("broken")))
+        .function("describe", |job| {
+            let reducer = job.reducer().map(<[u8]>::to_vec).unwrap_or_default();
+            Ok([job.unique(), b"|", &reducer].concat())
+        })
+        .start()
+        .unwrap();
+    support::wait_until("the worker is registered", || server.counts("describe").2 == 4);
+    worker
 }
 
 fn kinds() -> [Kind; 2] {

@@ -107,7 +107,7 @@ impl Admin {
         self.list(AdminCommand::Status, &Shape::Ends(rows::function_status))
     }
 
-    /// The functions' waiting jobs by priority. Servers before gearmand 1.1.19 refuse.
+    /// The functions' waiting jobs by priority. Old servers refuse.
     ///
     /// # Errors
     /// See [`AdminError`].
@@ -203,8 +203,8 @@ impl Admin {
         self.ask(&AdminCommand::Verbose.line())
     }
 
-    /// Tells the server to end; gracefully, once no job is left. Servers from
-    /// gearmand 1.1 on, this crate's included, refuse: there a signal does it.
+    /// Tells the server to end; gracefully, once no job is left. Old servers do. Later ones,
+    /// gearmand 1.1.20 and this crate's included, refuse: there it takes a signal.
     ///
     /// # Errors
     /// [`AdminError::Refused`] by most servers; else see [`AdminError`].

@@ -55,6 +55,15 @@ impl Failure {
         }
     }
 
+    /// Which of several failures decides: the greater.
+    pub(super) const fn gravity(&self) -> u8 {
+        match self.code() {
+            SERVER => 3,
+            REFUSED => 2,
+            _ => 1,
+        }
+    }
+
     const fn code(&self) -> u8 {
         match self {
             Self::Refused(_) | Self::Output(_) => REFUSED,

@@ -8,7 +8,7 @@ use clap::Args;
 use super::failure::Failure;
 use super::text::duration;
 use crate::client::admin::AdminError;
-use crate::client::{Admin, Client, ClientBuilder, ServerAddress};
+use crate::client::{Admin, Client, ClientBuilder, ClientError, ServerAddress};
 
 /// The options that choose servers.
 #[derive(Args, Clone, Debug)]
@@ -33,8 +33,16 @@ impl Servers {
 
     /// A client of all of them.
     pub(super) fn client(&self) -> Result<ClientBuilder, Failure> {
-        let client = Client::builder(self.addresses()?);
-        Ok(client.connect_timeout(self.answer_timeout).answer_timeout(self.answer_timeout))
+        Ok(self.patient(Client::builder(self.addresses()?)))
+    }
+
+    /// A client of one of them.
+    pub(super) fn client_of(&self, server: &ServerAddress) -> Result<Client, ClientError> {
+        self.patient(Client::builder([server.clone()])).build()
+    }
+
+    const fn patient(&self, client: ClientBuilder) -> ClientBuilder {
+        client.connect_timeout(self.answer_timeout).answer_timeout(self.answer_timeout)
     }
 
     /// An administrator of each server; they connect when they are asked.
@@ -50,14 +58,14 @@ pub(super) struct Fleet {
 }
 
 /// What each server answers, in their order.
-pub(super) type Answers<T> = Vec<(ServerAddress, Result<T, AdminError>)>;
+pub(super) type Answers<T, E = AdminError> = Vec<(ServerAddress, Result<T, E>)>;
 
 impl Fleet {
     /// Asks all at once, so that one that is away delays nobody.
-    pub(super) fn ask<T: Send>(
+    pub(super) fn ask<T: Send, E: Send>(
         &mut self,
-        question: impl Fn(&mut Admin) -> Result<T, AdminError> + Sync,
-    ) -> Answers<T> {
+        question: impl Fn(&mut Admin) -> Result<T, E> + Sync,
+    ) -> Answers<T, E> {
         let question = &question;
         thread::scope(|scope| {
             let asked: Vec<_> = self

@@ -12,7 +12,6 @@ use super::fleet::Servers;
 use super::table::{Heading, Side, table};
 use super::text::duration;
 use crate::client::Admin;
-use crate::client::admin::AdminError;
 
 /// The options of every list.
 #[derive(Args, Clone, Debug)]
@@ -46,10 +45,10 @@ struct Located<R> {
 
 impl Listing {
     /// Shows what `question` finds on every server.
-    pub(super) fn run<R: Row + Send>(
+    pub(super) fn run<R: Row + Send, E: Into<Failure> + Send>(
         &self,
         servers: &Servers,
-        question: impl Fn(&mut Admin) -> Result<Vec<R>, AdminError> + Sync,
+        question: impl Fn(&mut Admin) -> Result<Vec<R>, E> + Sync,
     ) -> Result<(), Failure> {
         let mut fleet = servers.fleet()?;
         let several = fleet.admins.len() > 1;

@@ -4,10 +4,17 @@
 //! one needs; what several need has a file of its own: which servers
 //! ([`fleet`]), lists ([`listing`], [`table`]), texts of peers ([`text`]), ends ([`failure`]).
 
+mod bar;
+mod cancel;
+mod drain;
 mod failure;
 mod fleet;
+mod interrupt;
+mod jobs;
 mod listing;
+mod maxqueue;
 mod pattern;
+mod ping;
 mod status;
 mod table;
 mod text;
@@ -34,6 +41,11 @@ struct Command {
 enum Task {
     Status(status::Options),
     Workers(workers::Options),
+    Jobs(jobs::Options),
+    Cancel(cancel::Options),
+    Drain(drain::Options),
+    Maxqueue(maxqueue::Options),
+    Ping(ping::Options),
     Version(version::Options),
 }
 
@@ -51,6 +63,11 @@ pub(super) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     failure::exit(match &command.task {
         Task::Status(options) => status::run(options, servers),
         Task::Workers(options) => workers::run(options, servers),
+        Task::Jobs(options) => jobs::run(options, servers),
+        Task::Cancel(options) => cancel::run(options, servers),
+        Task::Drain(options) => drain::run(options, servers),
+        Task::Maxqueue(options) => maxqueue::run(options, servers),
+        Task::Ping(options) => ping::run(options, servers),
         Task::Version(options) => version::run(options, servers),
     })
 }

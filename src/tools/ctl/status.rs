@@ -9,7 +9,7 @@ use super::listing::{Listing, Row};
 use super::pattern::chosen;
 use super::table::{Heading, Side};
 use super::text::shown;
-use crate::client::admin::{FunctionPriorities, FunctionStatus};
+use crate::client::admin::{AdminError, FunctionPriorities, FunctionStatus};
 use crate::client::{ClientError, JobHandle, JobStatus};
 
 /// Functions with their jobs and workers; or single jobs
@@ -136,7 +136,7 @@ pub(super) fn run(options: &Options, servers: &Servers) -> Result<(), Failure> {
                 low: row.low,
                 workers: row.workers,
             };
-            Ok(rows.into_iter().map(row).collect())
+            Ok::<_, AdminError>(rows.into_iter().map(row).collect())
         });
     }
     options.listing.run(servers, |admin| {
@@ -150,7 +150,7 @@ pub(super) fn run(options: &Options, servers: &Servers) -> Result<(), Failure> {
             running: row.running,
             workers: row.workers,
         };
-        Ok(rows.into_iter().map(row).collect())
+        Ok::<_, AdminError>(rows.into_iter().map(row).collect())
     })
 }
 

@@ -8,6 +8,7 @@ use super::fleet::Servers;
 use super::listing::{Listing, Row};
 use super::table::{Heading, Side};
 use super::text::shown;
+use crate::client::admin::AdminError;
 
 /// Versions of the servers, their process ids and log levels; `gearctl --version` is this program's
 #[derive(Args, Debug)]
@@ -34,7 +35,7 @@ impl Row for Version {
 
 pub(super) fn run(options: &Options, servers: &Servers) -> Result<(), Failure> {
     options.listing.run(servers, |admin| {
-        Ok(vec![Version {
+        Ok::<_, AdminError>(vec![Version {
             version: shown(admin.version()?.as_bytes()),
             pid: admin.getpid()?,
             log_level: shown(admin.verbose()?.as_bytes()),

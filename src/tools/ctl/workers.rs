@@ -9,7 +9,7 @@ use super::listing::{Listing, Row};
 use super::pattern::chosen;
 use super::table::{Heading, Side};
 use super::text::shown;
-use crate::client::admin::Peer;
+use crate::client::admin::{AdminError, Peer};
 
 /// Workers, where they are, and the functions that they serve
 #[derive(Args, Debug)]
@@ -57,6 +57,6 @@ pub(super) fn run(options: &Options, servers: &Servers) -> Result<(), Failure> {
             id: shown(&peer.id),
             functions: peer.functions.iter().map(|name| shown(name)).collect(),
         };
-        Ok(peers.into_iter().map(row).collect())
+        Ok::<_, AdminError>(peers.into_iter().map(row).collect())
     })
 }
