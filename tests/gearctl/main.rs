@@ -8,6 +8,8 @@ mod support;
 
 mod lists;
 mod orders;
+mod submit;
+mod work;
 
 use gearshard::client::{Client, JobError, Worker};
 use serde_json::Value;

@@ -16,9 +16,11 @@ mod maxqueue;
 mod pattern;
 mod ping;
 mod status;
+mod submit;
 mod table;
 mod text;
 mod version;
+mod work;
 mod workers;
 
 use std::ffi::OsString;
@@ -39,6 +41,8 @@ struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    Submit(Box<submit::Options>),
+    Work(work::Options),
     Status(status::Options),
     Workers(workers::Options),
     Jobs(jobs::Options),
@@ -61,6 +65,8 @@ pub(super) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     };
     let servers = &command.servers;
     failure::exit(match &command.task {
+        Task::Submit(options) => submit::run(options, servers),
+        Task::Work(options) => work::run(options, servers),
         Task::Status(options) => status::run(options, servers),
         Task::Workers(options) => workers::run(options, servers),
         Task::Jobs(options) => jobs::run(options, servers),
