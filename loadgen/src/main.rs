@@ -13,6 +13,7 @@ mod process;
 mod relay;
 mod report;
 mod scenario;
+mod server;
 
 use std::process::ExitCode;
 

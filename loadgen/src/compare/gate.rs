@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::line::is_label;
 use crate::abort::Abort;
+use crate::server::line::is_label;
 
 /// A metric of a server, possibly of one phase.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,12 +4,9 @@
 //! A run is this program again, as a child with `--json`, so a comparison
 //! measures exactly what a single run does. Knows no scenario.
 
-mod child;
 mod gate;
-mod line;
 mod measure;
 mod page;
-mod server;
 mod strace;
 mod table;
 
@@ -20,15 +17,16 @@ use std::process::Command;
 use clap::Args;
 use serde::Serialize;
 
-use self::child::{Directory, Interrupt, LOOK_INTERVAL, Running};
 use self::gate::{Requirement, Verdict, requirement};
-use self::line::{Line, labelled, line, words};
 use self::measure::{Numbers, Summary, WHOLE, numbers};
 use self::strace::Strace;
 use crate::abort::Abort;
 use crate::options::Output;
 use crate::options::values::positive;
 use crate::report::Report;
+use crate::server;
+use crate::server::child::{Directory, Interrupt, LOOK_INTERVAL, Running};
+use crate::server::line::{Line, labelled, line, words};
 
 const SYSCALLS: &str = "syscalls_per_job";
 

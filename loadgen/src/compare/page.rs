@@ -4,12 +4,12 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use super::line::Line;
 use super::measure::{Numbers, WHOLE};
 use super::{Compare, Compared, SYSCALLS};
 use crate::abort::Abort;
 use crate::report::html::{self, Shown, Started};
 use crate::report::{Report, output, units};
+use crate::server::line::Line;
 
 /// Writes the page.
 ///

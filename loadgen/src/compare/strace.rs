@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::child::{Directory, Interrupt, LOOK_INTERVAL, Running};
 use crate::abort::Abort;
+use crate::server::child::{Directory, Interrupt, LOOK_INTERVAL, Running};
 
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -4,19 +4,19 @@ use std::path::Path;
 
 use crate::abort::Abort;
 
-/// A server to compare.
+/// A server to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) label: String,
+pub(crate) struct Line {
+    pub(crate) label: String,
     /// Set for the program, from words like `NAME=VALUE` in front of it.
-    pub(super) environment: Vec<(String, String)>,
-    pub(super) program: String,
-    pub(super) arguments: Vec<String>,
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) program: String,
+    pub(crate) arguments: Vec<String>,
 }
 
 /// What a program is told by itself, and how it is asked whether it is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Known {
+pub(crate) enum Known {
     /// `relay`: this very program.
     Relay,
     /// Takes `--listen` and `--port`.
@@ -31,7 +31,7 @@ pub(super) enum Known {
 
 impl Line {
     /// What the program is, by its name.
-    pub(super) fn known(&self) -> Known {
+    pub(crate) fn known(&self) -> Known {
         match Path::new(&self.program).file_name().and_then(|name| name.to_str()) {
             Some("relay") => Known::Relay,
             Some("gearshard" | "gearman-job-server") => Known::Gearshard,
@@ -42,7 +42,7 @@ impl Line {
     }
 
     /// The program and its arguments, listening on `port`.
-    pub(super) fn at(&self, port: u16, root: bool) -> Result<(String, Vec<String>), Abort> {
+    pub(crate) fn at(&self, port: u16, root: bool) -> Result<(String, Vec<String>), Abort> {
         let placed = self.arguments.iter().any(|word| word.contains("{port}"));
         let mut arguments: Vec<String> =
             self.arguments.iter().map(|word| word.replace("{port}", &port.to_string())).collect();
@@ -91,7 +91,7 @@ impl Line {
 }
 
 /// Reads `LABEL=COMMAND LINE`.
-pub(super) fn line(text: &str) -> Result<Line, String> {
+pub(crate) fn line(text: &str) -> Result<Line, String> {
     let (label, command) = labelled(text)?;
     let mut words = command.into_iter().peekable();
     let mut environment = Vec::new();
@@ -104,7 +104,7 @@ pub(super) fn line(text: &str) -> Result<Line, String> {
 }
 
 /// Reads `LABEL=WORDS`.
-pub(super) fn labelled(text: &str) -> Result<(String, Vec<String>), String> {
+pub(crate) fn labelled(text: &str) -> Result<(String, Vec<String>), String> {
     let (label, rest) = text.split_once('=').ok_or("has no label; write LABEL=COMMAND LINE")?;
     if !is_label(label) {
         return Err("a label is a letter, then letters, digits, - or _".to_owned());
@@ -113,13 +113,13 @@ pub(super) fn labelled(text: &str) -> Result<(String, Vec<String>), String> {
 }
 
 /// Whether a requirement can name it.
-pub(super) fn is_label(text: &str) -> bool {
+pub(crate) fn is_label(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_'))
 }
 
 /// Splits as a shell does, with quotes and without anything else.
-pub(super) fn words(text: &str) -> Result<Vec<String>, String> {
+pub(crate) fn words(text: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote = None;

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use crate::abort::Abort;
 
 /// How often a child is looked at.
-pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What a server may take to end when asked to.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,11 +24,11 @@ const LINES_SHOWN: usize = 12;
 
 /// Notes that we are to stop, so that children are ended first.
 #[derive(Clone)]
-pub(super) struct Interrupt(Arc<AtomicBool>);
+pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
     /// From now on SIGINT, SIGTERM and SIGHUP are noted.
-    pub(super) fn watch() -> Result<Self, Abort> {
+    pub(crate) fn watch() -> Result<Self, Abort> {
         let noted = Arc::new(AtomicBool::new(false));
         for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
             signal_hook::flag::register(signal as i32, Arc::clone(&noted))?;
@@ -37,16 +37,16 @@ impl Interrupt {
     }
 
     /// Fails once we are to stop.
-    pub(super) fn check(&self) -> Result<(), Abort> {
+    pub(crate) fn check(&self) -> Result<(), Abort> {
         if self.0.load(Relaxed) { Err(Abort("interrupted".to_owned())) } else { Ok(()) }
     }
 }
 
 /// A new directory that goes away with its owner.
-pub(super) struct Directory(PathBuf);
+pub(crate) struct Directory(PathBuf);
 
 impl Directory {
-    pub(super) fn new() -> Result<Self, Abort> {
+    pub(crate) fn new() -> Result<Self, Abort> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("gearshard-compare-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
         let path = std::env::temp_dir().join(name);
@@ -55,7 +55,7 @@ impl Directory {
         Ok(Self(path))
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -68,7 +68,7 @@ impl Drop for Directory {
 }
 
 /// A running program; ended when dropped.
-pub(super) struct Running {
+pub(crate) struct Running {
     child: Child,
     ended: Option<ExitStatus>,
     directory: Directory,
@@ -77,7 +77,7 @@ pub(super) struct Running {
 impl Running {
     /// Starts `command` in `directory`, its output in files there, on `cores`
     /// if there are any.
-    pub(super) fn start(mut command: Command, directory: Directory, cores: &[usize]) -> Result<Self, Abort> {
+    pub(crate) fn start(mut command: Command, directory: Directory, cores: &[usize]) -> Result<Self, Abort> {
         let file = |name: &str| File::create(directory.path().join(name));
         command.current_dir(directory.path()).stdin(Stdio::null());
         command.stdout(file("stdout")?).stderr(file("stderr")?);
@@ -91,12 +91,12 @@ impl Running {
         Ok(Self { child, ended: None, directory })
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// How it ended, if it has.
-    pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>, Abort> {
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>, Abort> {
         if self.ended.is_none() {
             self.ended = self.child.try_wait()?;
         }
@@ -104,12 +104,12 @@ impl Running {
     }
 
     /// A file in its directory, such as `stdout`.
-    pub(super) fn read(&self, name: &str) -> Result<String, Abort> {
+    pub(crate) fn read(&self, name: &str) -> Result<String, Abort> {
         Ok(String::from_utf8_lossy(&std::fs::read(self.directory.path().join(name))?).into_owned())
     }
 
     /// Its last words, indented.
-    pub(super) fn last_lines(&self) -> String {
+    pub(crate) fn last_lines(&self) -> String {
         let said: Vec<String> = ["stdout", "stderr"].iter().filter_map(|name| self.read(name).ok()).collect();
         let lines: Vec<&str> = said.iter().flat_map(|text| text.lines()).collect();
         let shown = &lines[lines.len().saturating_sub(LINES_SHOWN)..];
@@ -120,7 +120,7 @@ impl Running {
     }
 
     /// Asks it to end, and waits until it has.
-    pub(super) fn end(&mut self, signal: Signal) -> Result<(), Abort> {
+    pub(crate) fn end(&mut self, signal: Signal) -> Result<(), Abort> {
         let asked = Instant::now();
         while self.ended()?.is_none() {
             if asked.elapsed() > END_TIMEOUT {

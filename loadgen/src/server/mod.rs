@@ -1,4 +1,7 @@
-//! A server that a comparison starts, waits for, and ends.
+//! A server that this program starts from a command line, waits for, and ends.
+
+pub(crate) mod child;
+pub(crate) mod line;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
@@ -7,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::{User, geteuid};
 
-use super::child::{Directory, Interrupt, LOOK_INTERVAL, Running};
-use super::line::{Known, Line};
+use self::child::{Directory, Interrupt, LOOK_INTERVAL, Running};
+use self::line::{Known, Line};
 use crate::abort::Abort;
 use crate::engine::connection::connect;
 use crate::engine::conversation::Greeting;
@@ -17,15 +20,15 @@ use crate::engine::conversation::Greeting;
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running server.
-pub(super) struct Server {
-    pub(super) address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     label: String,
     running: Running,
 }
 
 impl Server {
     /// Starts it on a free port and waits until it answers.
-    pub(super) fn start(line: &Line, cores: &[usize], interrupt: &Interrupt) -> Result<Self, Abort> {
+    pub(crate) fn start(line: &Line, cores: &[usize], interrupt: &Interrupt) -> Result<Self, Abort> {
         let root = geteuid().is_root();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let (program, arguments) = line.at(address.port(), root)?;
@@ -69,7 +72,7 @@ impl Server {
     }
 
     /// Fails when it has ended.
-    pub(super) fn check(&mut self) -> Result<(), Abort> {
+    pub(crate) fn check(&mut self) -> Result<(), Abort> {
         match self.running.ended()? {
             None => Ok(()),
             Some(status) => Err(Abort(format!(
@@ -80,12 +83,12 @@ impl Server {
         }
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.running.pid()
     }
 
     /// A line of its `/proc/PID/status` in bytes: `VmRSS:`, or `VmHWM:` for the most it ever had.
-    pub(super) fn memory_bytes(&self, name: &str) -> Result<u64, Abort> {
+    pub(crate) fn memory_bytes(&self, name: &str) -> Result<u64, Abort> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kilobytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
