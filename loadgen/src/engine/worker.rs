@@ -39,8 +39,71 @@ impl InOrder {
 /// GRAB_JOBs sent ahead while asking in vain.
 const VAIN_GRABS_AHEAD: u32 = 16;
 
+/// A job that a worker was assigned.
+pub(crate) struct Assigned<'a> {
+    pub(crate) handle: &'a [u8],
+    pub(crate) function: &'a [u8],
+    /// Where the worker asks for it.
+    pub(crate) unique: Option<&'a [u8]>,
+    pub(crate) data: &'a [u8],
+}
+
+/// What a worker makes of its jobs, whose payloads it sends back.
+pub(crate) trait Check: Send {
+    /// A GRAB_JOB is sent.
+    fn grabbed(&mut self) {}
+    /// A GRAB_JOB was answered.
+    fn answered(&mut self) {}
+    /// A job came; its result is sent behind this.
+    fn assigned(&mut self, turn: &mut Turn<'_>, job: &Assigned<'_>);
+}
+
+/// Counts a job that has run before, is not as it was submitted, or comes out of order.
+pub(crate) struct Once {
+    order: InOrder,
+    /// The last job, or that of each level.
+    last: [Option<(Level, u64)>; 3],
+}
+
+impl Check for Once {
+    fn assigned(&mut self, turn: &mut Turn<'_>, job: &Assigned<'_>) {
+        let run = turn.run;
+        let read = if run.any_run {
+            run.payloads.read_any(job.data)
+        } else {
+            run.payloads.read(job.data).map(|stamp| (run.payloads.run(), stamp))
+        };
+        match read {
+            Ok((tag, stamp)) => {
+                let as_submitted = job.function == run.function_of(stamp.number)
+                    && job.unique.is_none_or(|unique| unique == run.unique_in(tag, stamp.number).as_bytes());
+                if !as_submitted {
+                    run.ledger.fault(Fault::damaged, 1);
+                }
+                run.ledger.ran(tag, stamp.number);
+                let this = (run.kinds.of(stamp.number).level, stamp.number);
+                let last = match self.order {
+                    InOrder::Any => None,
+                    InOrder::All => Some(&mut self.last[0]),
+                    InOrder::Level => Some(&mut self.last[this.0 as usize]),
+                };
+                // Having the same again is another fault, which the books show.
+                if last.and_then(|last| last.replace(this)).is_some_and(|last| this < last) {
+                    run.ledger.fault(Fault::reordered, 1);
+                }
+                turn.tally.count(Unit::Ran);
+            }
+            Err(Damage::Foreign) => run.ledger.fault(Fault::foreign, 1),
+            Err(Damage::Damaged) => {
+                run.ledger.fault(Fault::damaged, 1);
+                turn.tally.count(Unit::Ran);
+            }
+        }
+    }
+}
+
 /// A worker for some of the run's functions.
-pub(crate) struct Worker {
+pub(crate) struct Worker<C = Once> {
     /// First of its functions, and how many follow each other from there.
     functions: std::ops::Range<usize>,
     grab: Grab,
@@ -53,16 +116,27 @@ pub(crate) struct Worker {
     sleeps: bool,
     /// Whether it is to ask for no more jobs.
     rests: bool,
-    order: InOrder,
-    /// The last job, or that of each level.
-    last: [Option<(Level, u64)>; 3],
     /// GRAB_JOBs still to be sent in vain.
     in_vain: u32,
+    check: C,
 }
 
 impl Worker {
     /// A worker for the run's functions `functions` that keeps `grabs` GRAB_JOBs unanswered.
     pub(crate) fn new(functions: std::ops::Range<usize>, grab: Grab, grabs: u32) -> Self {
+        Self::checked_by(Once { order: InOrder::Any, last: [None; 3] }, functions, grab, grabs)
+    }
+
+    /// Jobs must come in this order: there is one client and one such worker.
+    pub(crate) fn in_order(mut self, order: InOrder) -> Self {
+        self.check.order = order;
+        self
+    }
+}
+
+impl<C: Check> Worker<C> {
+    /// As [`new`](Worker::new), with another check.
+    pub(crate) fn checked_by(check: C, functions: std::ops::Range<usize>, grab: Grab, grabs: u32) -> Self {
         Self {
             functions,
             grab,
@@ -71,15 +145,9 @@ impl Worker {
             asleep: false,
             sleeps: false,
             rests: false,
-            order: InOrder::Any,
-            last: [None; 3],
             in_vain: 0,
+            check,
         }
-    }
-
-    /// Jobs must come in this order: there is one client and one such worker.
-    pub(crate) fn in_order(self, order: InOrder) -> Self {
-        Self { order, ..self }
     }
 
     fn grab(&mut self, turn: &mut Turn<'_>) {
@@ -90,6 +158,7 @@ impl Worker {
         };
         turn.send(command, &[], &[]);
         self.unanswered += 1;
+        self.check.grabbed();
     }
 
     fn grab_up_to(&mut self, turn: &mut Turn<'_>, wanted: u32) {
@@ -116,56 +185,23 @@ impl Worker {
         }
     }
 
-    fn assigned(
-        &mut self,
-        turn: &mut Turn<'_>,
-        handle: &[u8],
-        function: &[u8],
-        unique: Option<&[u8]>,
-        data: &[u8],
-    ) {
-        let run = turn.run;
-        let read = if run.any_run {
-            run.payloads.read_any(data)
-        } else {
-            run.payloads.read(data).map(|stamp| (run.payloads.run(), stamp))
-        };
-        match read {
-            Ok((tag, stamp)) => {
-                let as_submitted = function == turn.run.function_of(stamp.number)
-                    && unique.is_none_or(|unique| unique == turn.run.unique_in(tag, stamp.number).as_bytes());
-                if !as_submitted {
-                    turn.run.ledger.fault(Fault::damaged, 1);
-                }
-                turn.run.ledger.ran(tag, stamp.number);
-                let this = (run.kinds.of(stamp.number).level, stamp.number);
-                let last = match self.order {
-                    InOrder::Any => None,
-                    InOrder::All => Some(&mut self.last[0]),
-                    InOrder::Level => Some(&mut self.last[this.0 as usize]),
-                };
-                // Having the same again is another fault, which the books show.
-                if last.and_then(|last| last.replace(this)).is_some_and(|last| this < last) {
-                    run.ledger.fault(Fault::reordered, 1);
-                }
-                turn.tally.count(Unit::Ran);
-            }
-            Err(Damage::Foreign) => turn.run.ledger.fault(Fault::foreign, 1),
-            Err(Damage::Damaged) => {
-                turn.run.ledger.fault(Fault::damaged, 1);
-                turn.tally.count(Unit::Ran);
-            }
-        }
-        turn.send(Command::WorkComplete, &[handle], data);
-        self.unanswered = self.unanswered.saturating_sub(1);
+    fn assigned(&mut self, turn: &mut Turn<'_>, job: &Assigned<'_>) {
+        self.answered();
+        self.check.assigned(turn, job);
+        turn.send(Command::WorkComplete, &[job.handle], job.data);
         if !self.rests {
             self.grab_up_to(turn, self.grabs);
         }
     }
 
+    fn answered(&mut self) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        self.check.answered();
+    }
+
     fn missed(&mut self, turn: &mut Turn<'_>) {
         turn.tally.count(Unit::Missed);
-        self.unanswered = self.unanswered.saturating_sub(1);
+        self.answered();
         if self.in_vain > 0 {
             self.in_vain -= 1;
             self.grab(turn);
@@ -175,7 +211,7 @@ impl Worker {
     }
 }
 
-impl Role for Worker {
+impl<C: Check> Role for Worker<C> {
     fn seated(&mut self, turn: &mut Turn<'_>) {
         self.register(turn, 1);
     }
@@ -207,9 +243,9 @@ impl Role for Worker {
     fn packet(&mut self, turn: &mut Turn<'_>, packet: &Packet<'_>) {
         let [first, second, third, ..] = packet.args;
         match packet.command {
-            Command::JobAssign => self.assigned(turn, first, second, None, packet.data),
-            Command::JobAssignUniq | Command::JobAssignAll => {
-                self.assigned(turn, first, second, Some(third), packet.data);
+            Command::JobAssign | Command::JobAssignUniq | Command::JobAssignAll => {
+                let unique = (packet.command != Command::JobAssign).then_some(third);
+                self.assigned(turn, &Assigned { handle: first, function: second, unique, data: packet.data });
             }
             Command::NoJob => self.missed(turn),
             Command::Noop => {
