@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::units::{bytes, count, micros, moment, number, percent, rate, seconds};
+use super::units::{bytes, count, micros, moment, number, percent, rate, seconds, written_in};
 use super::{Figure, Latency, Report};
 use crate::process::Spent;
 
@@ -84,9 +84,10 @@ impl Report {
     fn write_figures(&self, out: &mut impl Write) -> io::Result<()> {
         let width = |name: &str| name.chars().count();
         let names = self.figures.iter().map(|figure| width(&figure.name)).max().unwrap_or(0);
-        let values = self.figures.iter().map(|figure| width(&number(figure.value))).max().unwrap_or(0);
-        for Figure { name, value, unit } in &self.figures {
-            let line = format!("  {name:<names$}  {:>values$} {unit}", number(*value));
+        let value = |figure: &Figure| written_in(&figure.unit)(figure.value);
+        let values = self.figures.iter().map(|figure| width(&value(figure))).max().unwrap_or(0);
+        for figure in &self.figures {
+            let line = format!("  {:<names$}  {:>values$} {}", figure.name, value(figure), figure.unit);
             writeln!(out, "{}", line.trim_end())?;
         }
         Ok(())

@@ -14,6 +14,11 @@ pub(super) fn number(value: f64) -> String {
     }
 }
 
+/// How a figure with this unit is written: what is counted has all its digits.
+pub(super) fn written_in(unit: &str) -> fn(f64) -> String {
+    if matches!(unit, "jobs" | "times") { grouped } else { number }
+}
+
 /// A whole number with its thousands apart.
 #[allow(clippy::cast_possible_truncation, reason = "only what is far beyond any figure")]
 fn grouped(value: f64) -> String {
@@ -115,6 +120,10 @@ mod tests {
         assert_eq!((count(999_999), count(1_250_000)), ("999,999".to_owned(), "1.25 M".to_owned()));
         assert_eq!((number(-1234.4), number(0.0)), ("-1,234".to_owned(), "0".to_owned()));
         assert_eq!((number(0.0123), number(0.000_12)), ("0.012".to_owned(), "0.00012".to_owned()));
+        assert_eq!(
+            (written_in("jobs")(1_234_567.0), written_in("ms")(20.0)),
+            ("1,234,567".to_owned(), "20.0".to_owned())
+        );
         assert_eq!((count(40), count(0)), ("40".to_owned(), "0".to_owned()));
         assert_eq!(moment(1_700_000_000_500), "2023-11-14 22:13:20 UTC");
     }

@@ -4,7 +4,7 @@ use super::Page;
 use super::markup::Text;
 use super::merged::{Merged, Spread};
 use super::plot::{colour, put};
-use crate::report::units::{bytes, count, micros, number, percent, rate, seconds};
+use crate::report::units::{bytes, count, micros, number, percent, rate, seconds, written_in};
 use crate::report::{Latency, Phase};
 
 type Column = (&'static str, fn(&Phase) -> Option<f64>, fn(f64) -> String);
@@ -154,7 +154,8 @@ impl Page<'_> {
             for side in &self.sides {
                 match side.figure(name) {
                     Some((spread, unit)) => {
-                        let (median, spread) = (number(spread.median), spread_text(&spread, number));
+                        let show = written_in(unit);
+                        let (median, spread) = (show(spread.median), spread_text(&spread, show));
                         put(out, format_args!("<td>{median} {}{spread}</td>", Text(unit)));
                     }
                     None => out.push_str("<td>–</td>"),
