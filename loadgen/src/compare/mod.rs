@@ -21,11 +21,12 @@ use self::gate::{Requirement, Verdict, requirement};
 use self::measure::{Numbers, Summary, WHOLE, numbers};
 use self::strace::Strace;
 use crate::abort::Abort;
+use crate::engine::stop;
 use crate::options::Output;
 use crate::options::values::positive;
 use crate::report::Report;
 use crate::server;
-use crate::server::child::{Directory, Interrupt, LOOK_INTERVAL, Running};
+use crate::server::child::{Directory, LOOK_INTERVAL, Running};
 use crate::server::line::{Line, labelled, line, words};
 
 const SYSCALLS: &str = "syscalls_per_job";
@@ -113,8 +114,8 @@ pub(crate) fn run(options: &Compare) -> Result<bool, Abort> {
     options.check()?;
     let output = Output { html: options.html.clone(), ..Output::default() };
     output.check()?;
-    let interrupt = Interrupt::watch()?;
-    let compared = Comparison { options, interrupt }.run()?;
+    stop::listen_as_parent()?;
+    let compared = Comparison { options }.run()?;
     let mut out = std::io::stdout().lock();
     if options.json {
         serde_json::to_writer_pretty(&mut out, &compared).map_err(|error| Abort(error.to_string()))?;
@@ -165,7 +166,6 @@ impl Compare {
 
 struct Comparison<'a> {
     options: &'a Compare,
-    interrupt: Interrupt,
 }
 
 impl Comparison<'_> {
@@ -212,7 +212,7 @@ impl Comparison<'_> {
     }
 
     fn start(&self, line: &Line) -> Result<server::Server, Abort> {
-        server::Server::start(line, &self.options.pin_server, &self.interrupt)
+        server::Server::start(line, None, &self.options.pin_server)
     }
 
     /// Runs a scenario against a server, as a child of its own.
@@ -225,7 +225,7 @@ impl Comparison<'_> {
             if let Some(status) = generator.ended()? {
                 break status;
             }
-            self.interrupt.check()?;
+            stop::check()?;
             server.check()?;
             std::thread::sleep(LOOK_INTERVAL);
         };
@@ -268,7 +268,7 @@ impl Comparison<'_> {
         let scenario = words(scenario).map_err(|error| Abort(format!("--syscalls: {error}")))?;
         eprintln!("counting system calls: {}", line.label);
         let mut running = self.start(line)?;
-        let strace = Strace::attach(running.pid(), &self.interrupt)?;
+        let strace = Strace::attach(running.pid())?;
         let report = self.once(line, &mut running, &scenario)?;
         let calls = strace.finish()?;
         let jobs = report.phases.iter().map(|phase| phase.jobs).max().unwrap_or(0);

@@ -53,12 +53,9 @@ fn with_figures(report: &Report, numbers: &Numbers) -> Report {
 }
 
 fn started(line: &Line, options: &Compare) -> Started {
-    let environment = line.environment.iter().map(|(name, value)| format!("{name}={value}"));
-    let words: Vec<String> =
-        environment.chain([line.program.clone()]).chain(line.arguments.iter().cloned()).collect();
     Started {
         label: line.label.clone(),
-        server: units::command(&words),
+        server: units::command(&line.words()),
         scenario: units::command(options.scenario_of(&line.label)),
     }
 }

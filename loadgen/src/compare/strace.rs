@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::abort::Abort;
-use crate::server::child::{Directory, Interrupt, LOOK_INTERVAL, Running};
+use crate::engine::stop;
+use crate::server::child::{Directory, LOOK_INTERVAL, Running};
 
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -14,13 +15,13 @@ const ATTACH_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Strace(Running);
 
 impl Strace {
-    pub(super) fn attach(pid: u32, interrupt: &Interrupt) -> Result<Self, Abort> {
+    pub(super) fn attach(pid: u32) -> Result<Self, Abort> {
         let mut command = Command::new("strace");
         command.args(["-f", "-c", "-o", "counts", "-p", &pid.to_string()]);
         let mut strace = Running::start(command, Directory::new()?, &[])?;
         let started = Instant::now();
         while !strace.read("stderr")?.contains("attached") {
-            interrupt.check()?;
+            stop::check()?;
             if strace.ended()?.is_some() || started.elapsed() > ATTACH_TIMEOUT {
                 return Err(Abort(format!("strace cannot count system calls:{}", strace.last_lines())));
             }

@@ -4,6 +4,7 @@
 //! add up the counts. Commands from the scenario come through a channel.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use crate::engine::arrivals::{Agenda, Due, Schedule};
 use crate::engine::connection::{Broken, Connection};
 use crate::engine::conversation::Conversation;
 use crate::engine::ledger::Fault;
-use crate::engine::progress::{Latencies, Tally};
+use crate::engine::progress::{Latencies, Tally, Unit};
 use crate::engine::role::{Order, Turn};
 use crate::engine::run::Run;
 
@@ -364,7 +365,18 @@ impl Crew {
     }
 
     fn lose(&mut self, index: usize, broken: &Broken) {
-        self.seats[index] = None;
+        let seat = self.seats[index].take();
+        if self.run.dying.load(SeqCst) && !matches!(broken, Broken::Protocol(_)) {
+            if let Some(Seat { mut connection, mut conversation }) = seat {
+                // A send may have failed before all that the server had said was read.
+                let (run, tally, now) = (&*self.run, &mut self.tally, Instant::now());
+                let _ = connection.read(&mut self.scratch, |output, bytes| {
+                    conversation.receive(&mut Turn { run, tally, now, output }, bytes)
+                });
+                self.tally.count(Unit::Ended);
+            }
+            return;
+        }
         self.run.ledger.fault(Fault::disconnected, 1);
         self.report(broken.to_string());
     }

@@ -29,6 +29,8 @@ pub(crate) enum Unit {
     Woken,
     /// The answer to a barrier received.
     Echoed,
+    /// A connection that ended because its server was killed.
+    Ended,
     /// Any packet received.
     Received,
 }

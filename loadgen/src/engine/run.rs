@@ -1,7 +1,7 @@
 //! What all threads of a run share.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use crate::engine::ledger::Ledger;
 use crate::engine::parts::Parts;
@@ -85,6 +85,8 @@ pub(crate) struct Run {
     pub(crate) uniques: Uniques,
     /// Whether the jobs of other runs are welcome: there are only workers here.
     pub(crate) any_run: bool,
+    /// Whether the server is being killed: a connection that ends then is no fault.
+    pub(crate) dying: AtomicBool,
     /// Jobs that the clients of a thread keep in flight together, in turns; 0 when each has its own.
     pub(crate) together: u64,
     /// Which jobs may still be submitted.
@@ -105,6 +107,7 @@ impl Run {
             parts: Parts::default(),
             uniques,
             any_run: false,
+            dying: AtomicBool::new(false),
             together: 0,
             quota: Quota { next: AtomicU64::new(0), end: AtomicU64::new(0) },
             ledger,
@@ -133,6 +136,12 @@ impl Run {
     /// The unique of a job: run and number in hexadecimal, or nothing.
     pub(crate) fn unique_of(&self, number: u64) -> Unique {
         self.unique_in(self.payloads.run(), number)
+    }
+
+    /// The job of this run that has this unique.
+    pub(crate) fn number_of(&self, unique: &[u8]) -> Option<u64> {
+        let number = u64::from_str_radix(std::str::from_utf8(unique.get(8..)?).ok()?, 16).ok()?;
+        (self.unique_of(number).as_bytes() == unique).then_some(number)
     }
 
     /// The unique of a job of the run with this tag.
@@ -220,5 +229,11 @@ mod tests {
         let run = run(Uniques::Each);
         assert_eq!((run.function_of(2), run.function_of(3)), (&b"a"[..], &b"b"[..]));
         assert_eq!(run.unique_of(0x1f).as_bytes(), b"000000ab000000000000001f");
+        assert_eq!(run.number_of(b"000000ab000000000000001f"), Some(0x1f));
+        for other in
+            [&b"000000ac000000000000001f"[..], b"000000ab000000000000001F", b"000000ab1f", b"", b"\xff"]
+        {
+            assert_eq!(run.number_of(other), None);
+        }
     }
 }

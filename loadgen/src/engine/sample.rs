@@ -35,6 +35,23 @@ const SHORT_PIECES: usize = 20;
 /// A phase has no more pieces than that, however long it is.
 const PIECES_MAX: usize = 900;
 
+/// Phases that are put together have no more pieces than that: each takes some 400 KB.
+const MERGED_MAX: usize = 300;
+
+/// Two become one until there are no more than phases that are put together have.
+pub(crate) fn bounded(mut pieces: Vec<Sample>) -> Vec<Sample> {
+    while pieces.len() > MERGED_MAX {
+        let mut pairs = pieces.into_iter();
+        let mut merged = Vec::with_capacity(pairs.len().div_ceil(2));
+        while let Some(mut first) = pairs.next() {
+            pairs.next().iter().for_each(|second| first.extend(second));
+            merged.push(first);
+        }
+        pieces = merged;
+    }
+    pieces
+}
+
 /// The pieces of a phase that is going on.
 pub(crate) struct Samples {
     pieces: Vec<Sample>,
@@ -134,6 +151,30 @@ mod tests {
                 assert_eq!(start, Duration::from_millis(millis));
                 assert_eq!(pieces.iter().map(|piece| piece.jobs).sum::<u64>(), millis);
             }
+        }
+    }
+
+    #[test]
+    fn the_pieces_of_many_phases_are_bounded_and_lose_nothing() {
+        let length = Duration::from_millis(1);
+        let piece = |place: usize| {
+            // A small one: many of full size are a lot of memory.
+            let mut latency = Histogram::new_with_bounds(1, 100, 1).unwrap();
+            latency.record_n(7, place as u64).unwrap();
+            Sample { start: length * u32::try_from(place).unwrap(), length, jobs: place as u64, latency }
+        };
+        for count in [MERGED_MAX, MERGED_MAX + 1, 5 * MERGED_MAX + 3] {
+            let pieces = bounded((0..count).map(piece).collect());
+            assert!((MERGED_MAX / 2..=MERGED_MAX).contains(&pieces.len()));
+            let jobs = (0..count as u64).sum::<u64>();
+            assert_eq!(pieces.iter().map(|piece| piece.jobs).sum::<u64>(), jobs);
+            assert_eq!(pieces.iter().map(|piece| piece.latency.len()).sum::<u64>(), jobs);
+            let mut end = Duration::ZERO;
+            for piece in pieces {
+                assert_eq!(piece.start, end);
+                end += piece.length;
+            }
+            assert_eq!(end, length * u32::try_from(count).unwrap());
         }
     }
 

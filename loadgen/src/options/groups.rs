@@ -83,6 +83,17 @@ pub(crate) struct Jobs {
     pub(crate) unique: Uniques,
 }
 
+/// What jobs of several functions are called.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Names {
+    /// Start of the functions' names
+    #[arg(long, value_name = "NAME", default_value = "loadgen", help_heading = "Jobs")]
+    pub(crate) function: String,
+    /// Uniques of the jobs
+    #[arg(long, value_enum, default_value = "each", help_heading = "Jobs")]
+    pub(crate) unique: Uniques,
+}
+
 /// The submitting side.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Clients {

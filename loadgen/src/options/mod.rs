@@ -7,7 +7,7 @@ pub(crate) mod values;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use self::groups::{Clients, Common, Jobs, Load, Workers};
+pub(crate) use self::groups::{Clients, Common, Jobs, Load, Names, Workers};
 pub(crate) use self::output::Output;
 use crate::compare::Compare;
 use crate::relay::Relay;
@@ -17,6 +17,7 @@ use crate::scenario::bg::Bg;
 use crate::scenario::big::Big;
 use crate::scenario::connect::Connect;
 use crate::scenario::depth::Depth;
+use crate::scenario::durable::Durable;
 use crate::scenario::echo::Echo;
 use crate::scenario::fg::Fg;
 use crate::scenario::flow::Flow;
@@ -79,6 +80,8 @@ pub(crate) enum Scenario {
     Unique(Unique),
     /// Large payloads: bytes a second, and the server's memory against the bytes in flight
     Big(Big),
+    /// What survives: background jobs are submitted, the server is killed and started again, every acknowledged job must run
+    Durable(Durable),
     /// The nearest work on NATS, Redis or beanstalkd: what other protocols take for it
     Neighbour(Neighbour),
 }
@@ -99,6 +102,7 @@ impl Scenario {
             Self::Unique(it) => ("unique", it),
             Self::Big(it) => ("big", it),
             Self::Connect(it) => ("connect", it),
+            Self::Durable(it) => ("durable", it),
             Self::Neighbour(it) => ("neighbour", it),
         }
     }

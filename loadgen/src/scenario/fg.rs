@@ -122,7 +122,7 @@ impl Fg {
 }
 
 /// So many functions: one with the bare name, or several with names of one length.
-fn names(name: &str, count: u32) -> Vec<Vec<u8>> {
+pub(super) fn names(name: &str, count: u32) -> Vec<Vec<u8>> {
     match count {
         1 => vec![name.as_bytes().to_vec()],
         _ => (0..count).map(|index| format!("{name}-{index:06}").into_bytes()).collect(),

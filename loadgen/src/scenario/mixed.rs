@@ -14,9 +14,8 @@ use crate::engine::fleet::{Fleet, Target};
 use crate::engine::plan::{Kind, Picks};
 use crate::engine::progress::Unit;
 use crate::engine::role::Order;
-use crate::engine::run::Uniques;
 use crate::options::values::{payload_bytes, positive};
-use crate::options::{Clients, Common, Workers};
+use crate::options::{Clients, Common, Names, Workers};
 use crate::report::Report;
 
 /// `mixed`
@@ -36,12 +35,8 @@ pub(crate) struct Mixed {
     /// Skew of the jobs over the functions, after Zipf: function K is asked for K^-S as often as the first; 0 for evenly
     #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = skew, help_heading = "Jobs")]
     pub(crate) skew: f64,
-    /// Start of the functions' names
-    #[arg(long, value_name = "NAME", default_value = "loadgen", help_heading = "Jobs")]
-    pub(crate) function: String,
-    /// Uniques of the jobs
-    #[arg(long, value_enum, default_value = "each", help_heading = "Jobs")]
-    pub(crate) unique: Uniques,
+    #[command(flatten)]
+    pub(crate) names: Names,
     #[command(flatten)]
     pub(crate) clients: Clients,
     #[command(flatten)]
@@ -57,11 +52,11 @@ pub(crate) struct Mixed {
 
 /// Values and how often each is wanted beside the others.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Weighted<T>(Vec<(T, f64)>);
+pub(crate) struct Weighted<T>(pub(super) Vec<(T, f64)>);
 
 /// Let the choices of kind, size and function be independent of each other.
-const KIND_SALT: u64 = 0x6b69_6e64;
-const SIZE_SALT: u64 = 0x7369_7a65;
+pub(super) const KIND_SALT: u64 = 0x6b69_6e64;
+pub(super) const SIZE_SALT: u64 = 0x7369_7a65;
 const FUNCTION_SALT: u64 = 0x6675_6e63;
 
 impl Measure for Mixed {
@@ -72,14 +67,14 @@ impl Measure for Mixed {
     fn run(&self, target: Target, report: &mut Report) -> Result<(), Abort> {
         let functions = (0..self.functions)
             .map(|index| {
-                let name = format!("{}-{index}", self.function).into_bytes();
+                let name = format!("{}-{index}", self.names.function).into_bytes();
                 (name, f64::from(index + 1).powf(-self.skew))
             })
             .collect();
         let mut run = new_run(
             Picks::weighted(SIZE_SALT, self.sizes.0.clone()),
             Picks::weighted(FUNCTION_SALT, functions),
-            self.unique,
+            self.names.unique,
         );
         run.kinds = Picks::weighted(KIND_SALT, self.mix.0.clone());
         let run = Arc::new(self.side.run(run.in_parts()));
@@ -110,7 +105,7 @@ fn mix(text: &str) -> Result<Weighted<Kind>, String> {
     })
 }
 
-fn sizes(text: &str) -> Result<Weighted<usize>, String> {
+pub(super) fn sizes(text: &str) -> Result<Weighted<usize>, String> {
     weighted(text, ':', payload_bytes)
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod bg;
 pub(crate) mod big;
 pub(crate) mod connect;
 pub(crate) mod depth;
+pub(crate) mod durable;
 pub(crate) mod echo;
 pub(crate) mod fg;
 pub(crate) mod flow;
@@ -42,6 +43,15 @@ pub(crate) trait Measure {
         Ok(Greeting::gearman())
     }
 
+    /// The server that it starts itself, as a command line; without one there is a
+    /// server to connect to.
+    ///
+    /// # Errors
+    /// When the options do not fit each other.
+    fn starts(&self) -> Result<Option<String>, Abort> {
+        Ok(None)
+    }
+
     /// Measures, and puts into the report what came of it.
     ///
     /// # Errors
@@ -59,13 +69,19 @@ pub(crate) fn run(scenario: &Scenario) -> Result<Report, Abort> {
     if let Some(process) = target.process {
         process.usage().map_err(|error| Abort(format!("cannot read what --server-pid uses: {error}")))?;
     }
-    stop::listen()?;
     // A fleet too large for the limit fails to connect, and says so.
     let _ = rlimit::increase_nofile_limit(rlimit::INFINITY);
-    crate::engine::connection::connect(target.server, &scenario.greeting()?)
-        .map_err(|error| Abort(format!("cannot connect to {}: {error}", target.server)))?;
+    let server = if let Some(command) = scenario.starts()? {
+        stop::listen_as_parent()?;
+        command
+    } else {
+        stop::listen()?;
+        crate::engine::connection::connect(target.server, &scenario.greeting()?)
+            .map_err(|error| Abort(format!("cannot connect to {}: {error}", target.server)))?;
+        target.server.to_string()
+    };
 
-    let mut report = Report::new(name, target.server.to_string());
+    let mut report = Report::new(name, server);
     if let Err(abort) = scenario.run(target, &mut report) {
         report.abort(abort);
     }

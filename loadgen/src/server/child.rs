@@ -1,14 +1,15 @@
-//! Child processes that end with us, in directories of their own.
+//! Child processes that end with us, in directories of their own. Each leads a
+//! process group, so that what it started ends with it.
 
-use std::fs::File;
+use std::fs::OpenOptions;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::abort::Abort;
@@ -22,48 +23,43 @@ const END_TIMEOUT: Duration = Duration::from_secs(5);
 /// So many last lines of a child's output are shown.
 const LINES_SHOWN: usize = 12;
 
-/// Notes that we are to stop, so that children are ended first.
-#[derive(Clone)]
-pub(crate) struct Interrupt(Arc<AtomicBool>);
-
-impl Interrupt {
-    /// From now on SIGINT, SIGTERM and SIGHUP are noted.
-    pub(crate) fn watch() -> Result<Self, Abort> {
-        let noted = Arc::new(AtomicBool::new(false));
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-            signal_hook::flag::register(signal as i32, Arc::clone(&noted))?;
-        }
-        Ok(Self(noted))
-    }
-
-    /// Fails once we are to stop.
-    pub(crate) fn check(&self) -> Result<(), Abort> {
-        if self.0.load(Relaxed) { Err(Abort("interrupted".to_owned())) } else { Ok(()) }
-    }
+/// A directory to run in.
+pub(crate) struct Directory {
+    path: PathBuf,
+    /// Whether it goes away with its owner.
+    passing: bool,
 }
 
-/// A new directory that goes away with its owner.
-pub(crate) struct Directory(PathBuf);
-
 impl Directory {
+    /// A new one that goes away with its owner.
     pub(crate) fn new() -> Result<Self, Abort> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("gearshard-compare-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
+        let name = format!("gearshard-loadgen-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir(&path)
             .map_err(|error| Abort(format!("cannot make the directory {}: {error}", path.display())))?;
-        Ok(Self(path))
+        Ok(Self { path, passing: true })
+    }
+
+    /// One that stays, made where it is not there.
+    pub(crate) fn kept(path: &Path) -> Result<Self, Abort> {
+        let wrong =
+            |error: std::io::Error| Abort(format!("cannot use the directory {}: {error}", path.display()));
+        std::fs::create_dir_all(path).map_err(wrong)?;
+        Ok(Self { path: path.canonicalize().map_err(wrong)?, passing: false })
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // Nobody can do anything about a directory that will not go.
-        let _ = std::fs::remove_dir_all(&self.0);
+        if self.passing {
+            // Nobody can do anything about a directory that will not go.
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
     }
 }
 
@@ -77,18 +73,17 @@ pub(crate) struct Running {
 impl Running {
     /// Starts `command` in `directory`, its output in files there, on `cores`
     /// if there are any.
-    pub(crate) fn start(mut command: Command, directory: Directory, cores: &[usize]) -> Result<Self, Abort> {
-        let file = |name: &str| File::create(directory.path().join(name));
-        command.current_dir(directory.path()).stdin(Stdio::null());
-        command.stdout(file("stdout")?).stderr(file("stderr")?);
-        let program = command.get_program().to_string_lossy().into_owned();
-        let child = on_cores(cores, || command.spawn())?.map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                Abort(format!("{program}: there is no such program; give its path, or put it on the PATH"))
-            }
-            _ => Abort(format!("{program}: cannot be started: {error}")),
-        })?;
+    pub(crate) fn start(command: Command, directory: Directory, cores: &[usize]) -> Result<Self, Abort> {
+        let child = spawn(command, &directory, cores)?;
         Ok(Self { child, ended: None, directory })
+    }
+
+    /// Starts `command` in place of what has ended, in the same directory.
+    pub(crate) fn start_again(&mut self, command: Command, cores: &[usize]) -> Result<(), Abort> {
+        assert!(self.ended.is_some(), "what runs is not replaced");
+        self.child = spawn(command, &self.directory, cores)?;
+        self.ended = None;
+        Ok(())
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -124,9 +119,7 @@ impl Running {
         let asked = Instant::now();
         while self.ended()?.is_none() {
             if asked.elapsed() > END_TIMEOUT {
-                self.child.kill()?;
-                self.ended = Some(self.child.wait()?);
-                break;
+                return self.kill();
             }
             if asked.elapsed() < LOOK_INTERVAL {
                 self.signal(signal)?;
@@ -136,10 +129,33 @@ impl Running {
         Ok(())
     }
 
+    /// Ends it at once, with SIGKILL; when this returns it has ended.
+    pub(crate) fn kill(&mut self) -> Result<(), Abort> {
+        if self.ended()?.is_none() {
+            self.signal(Signal::SIGKILL)?;
+            self.ended = Some(self.child.wait()?);
+        }
+        Ok(())
+    }
+
     fn signal(&self, signal: Signal) -> Result<(), Abort> {
         let pid = i32::try_from(self.pid()).expect("the system's process ids are i32");
-        kill(Pid::from_raw(pid), signal).map_err(|error| Abort(format!("process {pid}: {error}")))
+        killpg(Pid::from_raw(pid), signal).map_err(|error| Abort(format!("process {pid}: {error}")))
     }
+}
+
+fn spawn(mut command: Command, directory: &Directory, cores: &[usize]) -> Result<Child, Abort> {
+    // Appended to: what it said before it was started again stays.
+    let file = |name: &str| OpenOptions::new().append(true).create(true).open(directory.path().join(name));
+    command.current_dir(directory.path()).stdin(Stdio::null()).process_group(0);
+    command.stdout(file("stdout")?).stderr(file("stderr")?);
+    let program = command.get_program().to_string_lossy().into_owned();
+    on_cores(cores, || command.spawn())?.map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            Abort(format!("{program}: there is no such program; give its path, or put it on the PATH"))
+        }
+        _ => Abort(format!("{program}: cannot be started: {error}")),
+    })
 }
 
 impl Drop for Running {

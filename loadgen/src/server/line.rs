@@ -30,6 +30,12 @@ pub(crate) enum Known {
 }
 
 impl Line {
+    /// All of it but the label.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let environment = self.environment.iter().map(|(name, value)| format!("{name}={value}"));
+        environment.chain([self.program.clone()]).chain(self.arguments.iter().cloned()).collect()
+    }
+
     /// What the program is, by its name.
     pub(crate) fn known(&self) -> Known {
         match Path::new(&self.program).file_name().and_then(|name| name.to_str()) {
@@ -64,7 +70,7 @@ impl Line {
             }
             Known::Neighbour | Known::Other if !placed => {
                 return Err(Abort(format!(
-                    "--server {}: where does {} listen? Write {{port}} where its port belongs, \
+                    "server {}: where does {} listen? Write {{port}} where its port belongs, \
                      such as --port={{port}} (only gearshard, gearmand and relay are told by themselves)",
                     self.label, self.program
                 )));
@@ -93,13 +99,25 @@ impl Line {
 /// Reads `LABEL=COMMAND LINE`.
 pub(crate) fn line(text: &str) -> Result<Line, String> {
     let (label, command) = labelled(text)?;
+    of_words(label, command)
+}
+
+/// Reads a command line, of which the program's name is the label.
+pub(crate) fn unlabelled(text: &str) -> Result<Line, String> {
+    let mut line = of_words(String::new(), words(text)?)?;
+    let name = Path::new(&line.program).file_name().and_then(|name| name.to_str());
+    line.label = name.unwrap_or(&line.program).to_owned();
+    Ok(line)
+}
+
+fn of_words(label: String, command: Vec<String>) -> Result<Line, String> {
     let mut words = command.into_iter().peekable();
     let mut environment = Vec::new();
     while let Some((name, value)) = words.peek().and_then(|word| word.split_once('=')) {
         environment.push((name.to_owned(), value.to_owned()));
         words.next();
     }
-    let program = words.next().ok_or("has no program; write LABEL=COMMAND LINE")?;
+    let program = words.next().ok_or("has no program")?;
     Ok(Line { label, environment, program, arguments: words.collect() })
 }
 

@@ -8,6 +8,7 @@ mod phase;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -27,6 +28,9 @@ use crate::engine::run::Run;
 use crate::engine::watch::Show;
 use crate::process::Process;
 
+/// How often a fleet looks whether its connections have ended.
+const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+
 /// How much is submitted in a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
@@ -37,8 +41,11 @@ pub(crate) enum Extent {
 }
 
 impl Extent {
-    /// Until it is interrupted: longer than anybody waits.
-    pub(crate) const ENDLESS: Self = Self::Time(Duration::from_secs(1_000_000_000));
+    /// Longer than anybody waits.
+    const FOREVER: Duration = Duration::from_secs(1_000_000_000);
+
+    /// Until it is interrupted.
+    pub(crate) const ENDLESS: Self = Self::Time(Self::FOREVER);
 }
 
 /// Where the fleet goes, and how it is made up.
@@ -81,6 +88,8 @@ pub(crate) struct Fleet {
     seats: u64,
     /// Seats that take arrivals.
     clients: usize,
+    /// Connections of earlier fleets of the run that have ended with their server.
+    ended_before: u64,
 }
 
 impl Fleet {
@@ -97,7 +106,8 @@ impl Fleet {
             let handle = std::thread::Builder::new().name(name).spawn(move || crew.run())?;
             threads.push(Thread { commands: Some(commands), waker, handle: Some(handle) });
         }
-        Ok(Self { run: Arc::clone(run), target, threads, trouble, seats: 0, clients: 0 })
+        let ended_before = run.progress.total(Unit::Ended);
+        Ok(Self { run: Arc::clone(run), target, threads, trouble, seats: 0, clients: 0, ended_before })
     }
 
     /// Connects these clients or workers; the workers have registered when it returns.
@@ -133,6 +143,42 @@ impl Fleet {
         });
         let end = self.end_of(extent, unit);
         self.phase(unit, end, &[Order::Submit], None)
+    }
+
+    /// Lets the clients submit on and on; returns once `unit` has been counted for
+    /// so many jobs, or the time has passed, and leaves what is in flight so.
+    pub(crate) fn submit_on(&mut self, extent: Extent, unit: Unit) -> Result<Outcome, Abort> {
+        self.run.quota.allow(u64::MAX);
+        let end = match extent {
+            Extent::Jobs(jobs) => End::Passed(self.run.progress.total(unit) + jobs, Extent::FOREVER),
+            Extent::Time(time) => End::Passed(u64::MAX, time),
+        };
+        self.phase(unit, end, &[Order::Submit], None)
+    }
+
+    /// Lets connections end from here on: their server is about to be killed.
+    pub(crate) fn expect_the_end(&self) {
+        self.run.dying.store(true, SeqCst);
+    }
+
+    /// Waits until all connections have ended, or nothing has come for as long as
+    /// the run's patience.
+    pub(crate) fn outlive(self) {
+        let counts = || {
+            let ended = self.run.progress.total(Unit::Ended) - self.ended_before;
+            (ended, self.run.progress.total(Unit::Received))
+        };
+        let mut last = (Instant::now(), counts());
+        while last.1.0 < self.seats && last.0.elapsed() < self.target.patience {
+            std::thread::sleep(LOOK_INTERVAL);
+            let counts = counts();
+            if counts != last.1 {
+                last = (Instant::now(), counts);
+            }
+        }
+        let run = Arc::clone(&self.run);
+        drop(self);
+        run.dying.store(false, SeqCst);
     }
 
     /// Lets the clients submit jobs when they are due, until `unit` has been

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use hdrhistogram::Histogram;
 
-use crate::engine::sample::Sample;
+use crate::engine::sample::{Sample, bounded};
 use crate::process::Used;
 
 /// A thread busier than this is a limit.
@@ -68,6 +68,7 @@ impl Outcome {
             piece
         };
         self.intervals.extend(other.intervals.into_iter().map(later));
+        self.intervals = bounded(self.intervals);
         self.used = self.used.and(&other.used);
         for (name, more) in other.parts {
             match self.parts.iter_mut().find(|(known, _)| *known == name) {

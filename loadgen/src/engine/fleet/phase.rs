@@ -3,7 +3,7 @@
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Fleet, Offered, Outcome, ended};
+use super::{Extent, Fleet, Offered, Outcome, ended};
 use crate::abort::Abort;
 use crate::engine::crew::{Command, Offer};
 use crate::engine::ledger::Fault;
@@ -27,6 +27,9 @@ pub(super) enum End {
     Count(u64),
     /// All that was submitted in this time has been counted.
     Time(Duration),
+    /// Its unit has been counted so often since the run began, this time has passed,
+    /// or the run is to stop: what is in flight then stays so.
+    Passed(u64, Duration),
 }
 
 /// A phase that is going on.
@@ -40,6 +43,8 @@ struct Course {
     goal: Option<u64>,
     /// When no more is to be submitted, if that is not up to a count.
     closes: Option<Instant>,
+    /// When it ends, whatever has been counted.
+    passes: Option<Instant>,
     closed: bool,
     unsent: u64,
     held: bool,
@@ -119,6 +124,9 @@ impl Fleet {
                 return Err(Abort(trouble));
             }
             let now = Instant::now();
+            if course.passes.is_some_and(|passes| now >= passes || stop::requested()) {
+                return Ok(now);
+            }
             if stop::requested() {
                 course.interrupt(now)?;
             }
@@ -228,9 +236,10 @@ impl Fleet {
 impl Course {
     fn new(fleet: &Fleet, unit: Unit, end: End, started: Instant) -> Self {
         let done_before = fleet.run.progress.total(unit);
-        let (goal, time) = match end {
-            End::Count(count) => (Some(count), None),
-            End::Time(time) => (None, Some(time)),
+        let (goal, closes, passes) = match end {
+            End::Count(count) => (Some(count), None, None),
+            End::Time(time) => (None, Some(time), None),
+            End::Passed(count, time) => (Some(count), None, Some(time)),
         };
         Self {
             unit,
@@ -238,13 +247,14 @@ impl Course {
             done_before,
             submitted_before: fleet.run.progress.total(Unit::Submitted),
             goal,
-            closes: time.map(|time| started + time),
+            closes: closes.map(|time| started + time),
+            passes: passes.map(|time| started + time),
             closed: false,
             unsent: 0,
             held: false,
             counted: 0,
             latencies: Latencies::new(),
-            samples: Samples::new(time),
+            samples: Samples::new(closes.or(passes.filter(|time| *time < Extent::FOREVER))),
             watch: Watch::new(fleet.target.show, started),
         }
     }
@@ -252,7 +262,7 @@ impl Course {
     /// How long nothing is to be done.
     fn look_again(&self, now: Instant) -> Duration {
         let cut = self.started + self.samples.next_cut();
-        let closes = self.closes.filter(|_| !self.closed).unwrap_or(cut);
+        let closes = self.closes.filter(|_| !self.closed).or(self.passes).unwrap_or(cut);
         cut.min(closes).saturating_duration_since(now).clamp(Duration::from_micros(100), LOOK_INTERVAL)
     }
 
