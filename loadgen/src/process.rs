@@ -222,17 +222,22 @@ mod tests {
     #[test]
     fn this_process_uses_time_and_memory() {
         let process = Process(std::process::id());
-        let before = process.usage().unwrap();
-        assert!(before.rss_bytes > 0);
-        let mut block = vec![0u8; 64 << 20];
-        while process.usage().unwrap().cpu_ns < before.cpu_ns + 1_000_000 {
-            for byte in block.iter_mut().step_by(4096) {
-                *byte = byte.wrapping_add(1);
+        // Again when another test has given memory back meanwhile: all are this process.
+        let grows = || {
+            let before = process.usage().unwrap();
+            assert!(before.rss_bytes > 0);
+            let mut block = vec![0u8; 64 << 20];
+            while process.usage().unwrap().cpu_ns < before.cpu_ns + 1_000_000 {
+                for byte in block.iter_mut().step_by(4096) {
+                    *byte = byte.wrapping_add(1);
+                }
             }
-        }
-        let spent = process.usage().unwrap().since(&before, 10);
-        assert!(spent.cpu_us_per_job >= 100.0);
-        assert!(spent.rss_after_bytes >= spent.rss_before_bytes + (32 << 20), "{block:?}", block = block[0]);
+            let spent = process.usage().unwrap().since(&before, 10);
+            assert!(spent.cpu_us_per_job >= 100.0);
+            std::hint::black_box(&block);
+            spent.rss_after_bytes >= spent.rss_before_bytes + (32 << 20)
+        };
+        assert!((0..100).any(|_| grows()));
     }
 
     #[test]
