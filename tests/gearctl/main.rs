@@ -9,6 +9,8 @@ mod support;
 mod lists;
 mod orders;
 mod submit;
+mod terminal;
+mod top;
 mod work;
 
 use gearshard::client::{Client, JobError, Worker};

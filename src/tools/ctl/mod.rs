@@ -6,12 +6,14 @@
 
 mod bar;
 mod cancel;
+mod completions;
 mod drain;
 mod failure;
 mod fleet;
 mod interrupt;
 mod jobs;
 mod listing;
+mod man;
 mod maxqueue;
 mod pattern;
 mod ping;
@@ -19,6 +21,7 @@ mod status;
 mod submit;
 mod table;
 mod text;
+mod top;
 mod version;
 mod work;
 mod workers;
@@ -26,7 +29,7 @@ mod workers;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// See and steer what runs on Gearman servers, submit jobs, and work.
 #[derive(Debug, Parser)]
@@ -44,6 +47,7 @@ enum Task {
     Submit(Box<submit::Options>),
     Work(work::Options),
     Status(status::Options),
+    Top(top::Options),
     Workers(workers::Options),
     Jobs(jobs::Options),
     Cancel(cancel::Options),
@@ -51,6 +55,8 @@ enum Task {
     Maxqueue(maxqueue::Options),
     Ping(ping::Options),
     Version(version::Options),
+    Completions(completions::Options),
+    Man(man::Options),
 }
 
 /// Does what the command line says.
@@ -68,6 +74,7 @@ pub(super) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Task::Submit(options) => submit::run(options, servers),
         Task::Work(options) => work::run(options, servers),
         Task::Status(options) => status::run(options, servers),
+        Task::Top(options) => top::run(options, servers),
         Task::Workers(options) => workers::run(options, servers),
         Task::Jobs(options) => jobs::run(options, servers),
         Task::Cancel(options) => cancel::run(options, servers),
@@ -75,5 +82,7 @@ pub(super) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Task::Maxqueue(options) => maxqueue::run(options, servers),
         Task::Ping(options) => ping::run(options, servers),
         Task::Version(options) => version::run(options, servers),
+        Task::Completions(options) => completions::run(options, Command::command()),
+        Task::Man(options) => man::run(options, Command::command()),
     })
 }
