@@ -7,17 +7,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-#[path = "../clients/languages.rs"]
-#[allow(dead_code, reason = "the tests of other clients use more of it")]
-mod languages;
-
 mod admin;
 mod bad_servers;
 mod batches;
 mod failover;
 mod jobs;
 mod map_reduce;
-mod neighbours;
 mod workers;
 
 use gearshard::client::{Client, Worker, WorkerBuilder};

@@ -3,7 +3,7 @@
 //! Every test also runs against Debian's gearmand: where both pass, the test
 //! tells what Gearman's users rely on, and not what this server happens to do.
 //! The programs are in this directory, one for each library, all with the same
-//! modes; what a program checks is listed in its own output and compared here.
+//! modes. What each library offers is tried feature by feature in `tests/matrix`.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -12,7 +12,6 @@ mod support;
 
 mod failover;
 mod languages;
-mod libraries;
 mod network;
 mod pairs;
 mod reverse;

@@ -1,6 +1,6 @@
 <?php
 // Client and worker on php-gearman, for tests/clients. The same four modes as
-// libgearman.c: do, worker, loop, checks.
+// libgearman.c: do, worker, loop, client.
 
 const PATIENCE = 6000; // times ten milliseconds
 
@@ -57,11 +57,38 @@ function serve(string $servers, string $name): void
         });
         return "done";
     });
+    $worker->addFunction("touch", fn ($job) => touch($job->workload()) ? "" : null);
+    $worker->addFunction("guarded", function ($job) {
+        if (!file_exists($job->workload())) {
+            // The first run never ends; the server is to take the job back.
+            touch($job->workload());
+            sleep(3600);
+        }
+        return "second";
+    }, null, 1000);
+    $worker->addFunction("record", function ($job) {
+        file_put_contents("recorded", $job->workload() . "\n", FILE_APPEND);
+        return "";
+    });
+    $worker->addFunction("temporary", fn ($job) => "");
+    $next = "";
+    foreach (["withdraw", "forget"] as $function) {
+        $worker->addFunction($function, function ($job) use (&$next, $function) {
+            $next = $function;
+            return "";
+        });
+    }
     while (true) {
         // An error means that one server went; the next call connects again.
         if (!@$worker->work()) {
             usleep(10000);
         }
+        match ($next) {
+            "withdraw" => $worker->unregister("temporary"),
+            "forget" => $worker->unregisterAll(),
+            default => null,
+        };
+        $next = "";
     }
 }
 
@@ -103,82 +130,159 @@ function loop(string $servers, string $function, int $count): void
     }
 }
 
-function checks(string $servers): void
+// What a client hears of a task, callback by callback.
+function heard(GearmanClient $client, string $function, bool $exceptions = true): array
 {
-    $client = client($servers);
-    hold($client->ping("a\0b\xff"), "ping");
-    passed("echo");
-
-    $large = random_bytes(1 << 20);
-    // Not an empty one: this extension refuses to send it.
-    foreach (["Hello World!", "\0\1\0\2", $large] as $workload) {
-        hold(run($client, "reverse", $workload) === strrev($workload), "reverse");
-    }
-    hold($client->doHigh("unique_of", "x", "mine") === "mine", "doHigh with a unique");
-    hold($client->doLow("unique_of", "x", "yours") === "yours", "doLow with a unique");
-    passed("foreground");
-
-    hold(run($client, "pieces", "x") === "one,two,three", "pieces");
-    hold(run($client, "fails", "x") === null && $client->returnCode() === GEARMAN_WORK_FAIL, "a failed job");
-    passed("pieces and failure");
-
     $seen = [];
     $note = function (string $what) use (&$seen) {
         return function ($task) use (&$seen, $what) {
             $seen[] = $what . ":" . $task->data();
         };
     };
-    $tasks = client($servers);
-    $tasks->setCreatedCallback(function ($task) use (&$seen) {
+    $client->setCreatedCallback(function ($task) use (&$seen) {
         $seen[] = "created";
     });
-    $tasks->setDataCallback($note("data"));
-    $tasks->setWarningCallback($note("warning"));
-    $tasks->setStatusCallback(function ($task) use (&$seen) {
+    $client->setDataCallback($note("data"));
+    $client->setWarningCallback($note("warning"));
+    $client->setStatusCallback(function ($task) use (&$seen) {
         $seen[] = "status:{$task->taskNumerator()}/{$task->taskDenominator()}";
     });
-    $tasks->setCompleteCallback($note("complete"));
-    $tasks->setExceptionCallback($note("exception"));
-    $tasks->setFailCallback($note("fail"));
-    $tasks->addTask("pieces", "x");
-    hold($tasks->runTasks(), "runTasks");
-    hold($seen === ["created", "data:one,", "warning:careful", "status:1/2", "data:two,", "complete:three"], json_encode($seen));
-    passed("callbacks");
-    $seen = [];
-    $tasks->addTask("throws", "x");
-    @$tasks->runTasks();
-    hold($seen === ["created", "exception:broken\0pipe"], "exception: " . json_encode($seen));
-    passed("exceptions");
+    $client->setCompleteCallback($note("complete"));
+    if ($exceptions) {
+        // Asks the server for them.
+        $client->setExceptionCallback($note("exception"));
+    }
+    $client->setFailCallback(function ($task) use (&$seen) {
+        $seen[] = "fail";
+    });
+    $client->addTask($function, "x");
+    @$client->runTasks();
+    return $seen;
+}
 
+function many(GearmanClient $client): void
+{
+    $count = (int)getenv("JOBS");
     $results = [];
-    $many = client($servers);
-    $many->setCompleteCallback(function ($task, $context) use (&$results) {
+    $client->setCompleteCallback(function ($task, $context) use (&$results) {
         $results[$context] = $task->data();
     });
     $priorities = ["addTask", "addTaskHigh", "addTaskLow"];
-    for ($i = 0; $i < 500; $i++) {
-        $many->{$priorities[$i % 3]}("reverse", "job $i", $i);
+    for ($i = 0; $i < $count; $i++) {
+        $client->{$priorities[$i % 3]}("reverse", "job $i", $i);
     }
-    hold($many->runTasks(), "runTasks with 500 tasks");
-    for ($i = 0; $i < 500; $i++) {
-        hold(($results[$i] ?? null) === strrev("job $i"), "task $i of 500");
+    hold($client->runTasks(), "runTasks with $count tasks");
+    for ($i = 0; $i < $count; $i++) {
+        hold(($results[$i] ?? null) === strrev("job $i"), "task $i of $count");
     }
-    passed("parallel");
+}
 
-    $file = getcwd() . "/release";
-    $handle = $client->doBackground("until_file", $file, "a unique");
+// A job that runs until a file comes; $status tells what the server knows of it.
+function follow(GearmanClient $client, string $file, string $unique, callable $status): void
+{
+    $handle = $client->doBackground("until_file", $file, $unique);
     hold(str_starts_with($handle, "H:"), "a handle");
-    hold($client->doBackground("until_file", $file, "a unique") === $handle, "one unique, one job");
-    patiently("the job runs", fn () => $client->jobStatus($handle) === [true, true, 3, 7]);
+    patiently("the job runs", fn () => $status($handle) === [true, true, 3, 7]);
     touch($file);
-    patiently("the job ends", fn () => $client->jobStatus($handle)[0] === false);
-    passed("background, status and coalescing");
+    patiently("the job ends", fn () => $status($handle)[0] === false);
+}
 
-    foreach (["doHighBackground", "doLowBackground"] as $method) {
-        $handle = $client->$method("reverse", "x");
-        patiently("$method ends", fn () => $client->jobStatus($handle)[0] === false);
+function feature(string $name, string $servers): void
+{
+    $client = client($servers);
+    $file = getcwd() . "/$name";
+    switch ($name) {
+        case "echo":
+            hold($client->ping("a\0b\xff"), "ping");
+            break;
+        case "foreground":
+            hold(run($client, "reverse", "Hello World!") === "!dlroW olleH", "reverse");
+            break;
+        case "binary":
+            $bytes = implode(array_map(chr(...), range(0, 255)));
+            hold(run($client, "reverse", $bytes) === strrev($bytes), "every byte");
+            break;
+        case "large":
+            $large = random_bytes(1 << 20);
+            hold(run($client, "reverse", $large) === strrev($large), "a mebibyte");
+            break;
+        case "stream":
+            $expected = ["created", "data:one,", "warning:careful", "status:1/2", "data:two,", "complete:three"];
+            $seen = heard($client, "pieces");
+            hold($seen === $expected, json_encode($seen));
+            hold(run($client, "pieces", "x") === "one,two,three", "pieces");
+            break;
+        case "failure":
+            hold(run($client, "fails", "x") === null && $client->returnCode() === GEARMAN_WORK_FAIL, "a failed job");
+            break;
+        case "exception":
+            $seen = heard($client, "throws");
+            hold($seen === ["created", "exception:broken\0pipe"], json_encode($seen));
+            break;
+        case "unasked_exception":
+            $seen = heard(client($servers, false), "throws", false);
+            hold($seen === ["created", "fail"], json_encode($seen));
+            break;
+        case "unique":
+            hold($client->doNormal("unique_of", "x", "mine") === "mine", "the unique at the worker");
+            break;
+        case "urgency":
+            hold($client->doHigh("reverse", "high") === "hgih", "doHigh");
+            hold($client->doLow("reverse", "low") === "wol", "doLow");
+            break;
+        case "queue":
+            foreach ([1, 2] as $turn) {
+                $client->doLowBackground("record", "low $turn");
+                $client->doBackground("record", "normal $turn");
+                $client->doHighBackground("record", "high $turn");
+            }
+            break;
+        case "background":
+            $client->doBackground("touch", $file);
+            patiently("the job runs", function () use ($file) {
+                clearstatcache();
+                return file_exists($file);
+            });
+            break;
+        case "many":
+            many($client);
+            break;
+        case "coalescing":
+            $handle = $client->doBackground("queued", "one", "same");
+            hold($client->doBackground("queued", "two", "same") === $handle, "one unique, one job");
+            hold($client->doBackground("queued too", "two", "same") !== $handle, "another function, another job");
+            break;
+        case "workload_coalescing":
+            $handle = $client->doBackground("queued", "one workload", "-");
+            hold($client->doBackground("queued", "one workload", "-") === $handle, "one workload, one job");
+            hold($client->doBackground("queued", "another", "-") !== $handle, "another workload, another job");
+            break;
+        case "status":
+            follow($client, $file, "followed", $client->jobStatus(...));
+            break;
+        case "status_by_unique":
+            // Each time another client: this one is of no use after the call.
+            follow($client, $file, "a unique", fn () => client($servers)->jobStatusByUniqueKey("a unique"));
+            break;
+        case "client_timeout":
+            $client->setTimeout(200);
+            @$client->doNormal("served by nobody", "x");
+            hold($client->returnCode() === GEARMAN_TIMEOUT, "a client need not wait for ever");
+            break;
+        case "takes_back":
+            hold(run($client, "guarded", $file) === "second", "the second run's result");
+            break;
+        default:
+            hold(false, "no feature $name");
     }
-    passed("background priorities");
+}
+
+function features(string $servers, array $names): void
+{
+    foreach ($names as $name) {
+        feature($name, $servers);
+        passed($name);
+    }
 }
 
 [, $mode, $servers] = $argv;
@@ -186,5 +290,5 @@ match ($mode) {
     "do" => print run(client($servers), $argv[3], stream_get_contents(STDIN)) ?? exit(1),
     "worker" => serve($servers, $argv[3]),
     "loop" => loop($servers, $argv[3], (int)$argv[4]),
-    "checks" => checks($servers),
+    "client" => features($servers, array_slice($argv, 3)),
 };

@@ -1,6 +1,6 @@
 """Client and worker on gear, for tests/clients.
 
-The same four modes as libgearman.c: do, worker, loop, checks.
+The same four modes as libgearman.c: do, worker, loop, client.
 """
 
 import os
@@ -89,6 +89,25 @@ def pieces(job):
     job.sendWorkComplete(b"three")
 
 
+def touch(job):
+    open(job.arguments, "w").close()
+    job.sendWorkComplete(b"")
+
+
+def guarded(job):
+    if not os.path.exists(job.arguments):
+        # The first run never ends; the server is to take the job back.
+        open(job.arguments, "w").close()
+        time.sleep(3600)
+    job.sendWorkComplete(b"second")
+
+
+def record(job):
+    with open("recorded", "ab") as file:
+        file.write(job.arguments + b"\n")
+    job.sendWorkComplete(b"")
+
+
 def version(job):
     # A text command on the worker's own connection, with a job in flight.
     request = gear.VersionAdminRequest()
@@ -104,13 +123,19 @@ FUNCTIONS = {
     "pieces": pieces,
     "until_file": until_file,
     "version": version,
+    "touch": touch,
+    "guarded": guarded,
+    "record": record,
+    "temporary": lambda job: job.sendWorkComplete(b""),
+    "withdraw": lambda job: job.sendWorkComplete(b""),
+    "forget": lambda job: job.sendWorkComplete(b""),
 }
 
 
 def serve(servers, name):
     worker = connect(gear.Worker(name), servers)
     for function in FUNCTIONS:
-        worker.registerFunction(function, b"30000" if function == "fails" else None)
+        worker.registerFunction(function, b"1000" if function == "guarded" else None)
     while True:
         job = worker.getJob()
         try:
@@ -118,6 +143,10 @@ def serve(servers, name):
         except Exception as error:
             # The server of this job went; another gives it again.
             print("lost:", error, file=sys.stderr, flush=True)
+        if job.name == "withdraw":
+            worker.unRegisterFunction("temporary")
+        elif job.name == "forget":
+            worker.setFunctions([])
 
 
 def loop(servers, function, count):
@@ -155,66 +184,144 @@ def ask(client, request):
     return request.response
 
 
-def checks(servers, _server):
-    client = connect(Client("checks"), servers)
-    large = os.urandom(1 << 20)
-    for workload in (b"Hello World!", b"\0\1\0\2", b"", large):
-        job = client.run("reverse", workload)
-        hold(b"".join(job.data) == workload[::-1], "reverse")
-    for precedence in (gear.PRECEDENCE_HIGH, gear.PRECEDENCE_NORMAL, gear.PRECEDENCE_LOW):
-        job = client.run("unique_of", b"", unique=b"\x01mine", precedence=precedence)
-        hold(job.data == [b"\x01mine"], "the unique at the worker")
-    passed("foreground")
+def reversed_by(client, workload, **options):
+    job = client.run("reverse", workload, **options)
+    hold(b"".join(job.data) == workload[::-1], "reverse")
 
+
+def urgency(client, *_):
+    for precedence in (gear.PRECEDENCE_HIGH, gear.PRECEDENCE_LOW):
+        reversed_by(client, b"a job", precedence=precedence)
+
+
+def stream(client, *_):
     job = client.run("pieces", b"")
     # gear files the text of a warning with the data.
     hold(job.data == [b"one,", b"careful", b"two,", b"three"] and job.warning, "pieces: %r" % job.data)
     hold((job.numerator, job.denominator) == (b"1", b"2"), "progress")
-    hold(client.run("fails", b"").failure, "a failed job")
-    passed("pieces and failure")
 
-    hold(client.run("throws", b"").failure, "an exception is a failure to those that do not ask")
+
+def exception(client, *_):
     hold(client.setOption("exceptions"), "the option exceptions")
     hold(client.run("throws", b"").exception == b"broken\0pipe", "exception")
-    # Another client: gear's is of no use after a refused option.
-    hold(not connect(Client("refused"), servers).setOption("nonsense"), "an unknown option")
-    passed("exceptions")
 
-    # Few: gear's worker leaves Nagle's algorithm on and does some 25 jobs a second.
-    jobs = [Job("reverse", b"job %d" % number) for number in range(60)]
+
+def unasked_exception(client, *_):
+    job = client.run("throws", b"")
+    hold(job.failure and not job.exception, "an exception is a failure to those that do not ask")
+
+
+def queue(client, *_):
+    for turn in (b"1", b"2"):
+        client.submitJob(Job("record", b"low " + turn), True, gear.PRECEDENCE_LOW)
+        client.submitJob(Job("record", b"normal " + turn), True)
+        client.submitJob(Job("record", b"high " + turn), True, gear.PRECEDENCE_HIGH)
+
+
+def background(client, path, _):
+    client.submitJob(Job("touch", path.encode()), background=True)
+    patiently("the job runs", lambda: os.path.exists(path))
+
+
+def many(client, *_):
+    jobs = [Job("reverse", b"job %d" % number) for number in range(int(os.environ["JOBS"]))]
     for job in jobs:
         client.submitJob(job)
     for number, job in enumerate(jobs):
-        hold(b"".join(job.wait().data) == (b"job %d" % number)[::-1], "job %d of 60" % number)
-    passed("parallel")
+        hold(b"".join(job.wait().data) == (b"job %d" % number)[::-1], "job %d" % number)
 
-    release = os.path.join(os.getcwd(), "release")
-    job, same = Job("until_file", release.encode(), b"same"), Job("until_file", b"elsewhere", b"same")
+
+def handles(servers, *jobs):
+    for job in jobs:
+        # From a client of its own: gear's keeps one job for each handle.
+        connect(Client("handles"), servers).submitJob(job, background=True)
+    return [job.handle for job in jobs]
+
+
+def coalescing(_client, _path, servers):
+    first, second, other = handles(
+        servers,
+        Job("queued", b"one", b"same"),
+        Job("queued", b"two", b"same"),
+        Job("queued too", b"two", b"same"),
+    )
+    hold(first == second, "one unique, one job")
+    hold(first != other, "another function, another job")
+
+
+def workload_coalescing(_client, _path, servers):
+    first, second, other = handles(
+        servers,
+        Job("queued", b"one workload", b"-"),
+        Job("queued", b"one workload", b"-"),
+        Job("queued", b"another", b"-"),
+    )
+    hold(first == second, "one workload, one job")
+    hold(first != other, "another workload, another job")
+
+
+def status(client, path, _):
+    job = Job("until_file", path.encode(), b"followed")
     client.submitJob(job)
-    # From another client: gear's keeps one job for each handle.
-    connect(Client("other"), servers).submitJob(same, background=True)
-    hold(job.handle == same.handle, "one unique, one job")
     patiently("the job runs", lambda: (status_of(client, job), job.running)[1])
     patiently("it tells of its progress", lambda: (job.numerator, job.denominator) == (b"3", b"7"))
-    admin = ask(client, gear.ShowJobsAdminRequest())
-    hold(job.handle in admin, "show jobs: %r" % admin)
-    hold(b"same\n" in ask(client, gear.ShowUniqueJobsAdminRequest()), "show unique jobs")
-    open(release, "w").close()
+    open(path, "w").close()
     hold(job.wait().data == [b"done"], "the job ends")
-    passed("status and coalescing")
 
-    hold(ask(client, gear.VersionAdminRequest()).startswith(b"OK "), "version")
-    hold(b"reverse\t0\t0\t" in ask(client, gear.StatusAdminRequest()), "status")
-    hold(b" python : " in ask(client, gear.WorkersAdminRequest()), "workers")
-    queued = Job("served by nobody", b"")
+
+def takes_back(client, path, _):
+    hold(client.run("guarded", path.encode()).data == [b"second"], "the second run's result")
+
+
+def admin(client, *_):
+    queued = Job("served by nobody", b"", b"cancelled")
     client.submitJob(queued, background=True)
+    jobs = ask(client, gear.ShowJobsAdminRequest())
+    hold(queued.handle in jobs, "show jobs: %r" % jobs)
+    hold(b"cancelled\n" in ask(client, gear.ShowUniqueJobsAdminRequest()), "show unique jobs")
+    hold(ask(client, gear.VersionAdminRequest()).startswith(b"OK "), "version")
+    hold(b"reverse\t" in ask(client, gear.StatusAdminRequest()), "status")
+    hold(b" : " in ask(client, gear.WorkersAdminRequest()), "workers")
     hold(ask(client, gear.CancelJobAdminRequest(queued.handle)).startswith(b"OK"), "cancel job")
+    reversed_by(client, b"binary after text")
+
+
+def worker_text(client, *_):
     hold(client.run("version", b"").data[0].startswith(b"OK "), "a worker's own text command")
-    hold(client.run("reverse", b"ab").data == [b"ba"], "binary after text")
-    passed("text and binary on one connection")
+    reversed_by(client, b"binary after text")
+
+
+FEATURES = {
+    "foreground": lambda client, *_: reversed_by(client, b"Hello World!"),
+    "binary": lambda client, *_: reversed_by(client, bytes(range(256))),
+    "empty": lambda client, *_: reversed_by(client, b""),
+    "large": lambda client, *_: reversed_by(client, os.urandom(1 << 20)),
+    "urgency": urgency,
+    "stream": stream,
+    "failure": lambda client, *_: hold(client.run("fails", b"").failure, "a failed job"),
+    "exception": exception,
+    "unasked_exception": unasked_exception,
+    "unknown_option": lambda client, *_: hold(not client.setOption("nonsense"), "an unknown option"),
+    "unique": lambda client, *_: hold(client.run("unique_of", b"", unique=b"mine").data == [b"mine"], "the unique"),
+    "queue": queue,
+    "background": background,
+    "many": many,
+    "coalescing": coalescing,
+    "workload_coalescing": workload_coalescing,
+    "status": status,
+    "takes_back": takes_back,
+    "admin": admin,
+    "worker_text": worker_text,
+}
+
+
+def features(servers, *names):
+    for name in names:
+        FEATURES[name](connect(Client(name), servers), os.path.join(os.getcwd(), name), servers)
+        passed(name)
 
 
 mode, arguments = sys.argv[1], sys.argv[2:]
-{"do": do, "worker": serve, "loop": loop, "checks": checks}[mode](*arguments)
+{"do": do, "worker": serve, "loop": loop, "client": features}[mode](*arguments)
 sys.stdout.flush()
 os._exit(0)

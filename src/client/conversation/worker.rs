@@ -112,6 +112,12 @@ impl WorkerConversation {
         self.outbox.request(Command::CantDo, &[function], b"");
     }
 
+    /// Serves nothing any more; all jobs that are held go back to the server.
+    pub fn reset_abilities(&mut self) {
+        self.outbox.request(Command::ResetAbilities, &[], b"");
+        self.state.held = 0;
+    }
+
     /// Gives `jobs` jobs that are held, all there are of this function, back to
     /// the server, and goes on serving it with this timeout.
     pub fn give_back(&mut self, function: &[u8], timeout: Option<Duration>, jobs: usize) {
@@ -361,6 +367,19 @@ mod tests {
         talk.complete(b"H:1", b"");
         talk.grab();
         assert_eq!(said(&mut talk), ["WORK_COMPLETE", "GRAB_JOB_ALL"], "work is scarce");
+    }
+
+    #[test]
+    fn a_worker_that_gives_everything_up_holds_nothing() {
+        let mut talk = WorkerConversation::default();
+        talk.can_do(b"f", None);
+        talk.grab();
+        heard(&mut talk, &response(Command::JobAssignUniq, &[b"H:1", b"f", b""], b""));
+        talk.cant_do(b"g");
+        assert!(!talk.is_idle());
+        talk.reset_abilities();
+        assert!(talk.is_idle());
+        assert_eq!(said(&mut talk), ["CAN_DO", "GRAB_JOB_ALL", "CANT_DO", "RESET_ABILITIES"]);
     }
 
     #[test]
