@@ -9,9 +9,9 @@
 //! that waits in a reserve is not read from, so each has one at a time, and everything
 //! else goes before it.
 
-use super::requests::{Requests, ran};
-use super::wire::{Read, block, each, line, number, put_number, strange, words};
-use super::{NAME_BYTES, Work, queue_name};
+use super::requests::{Requests, ran_for};
+use super::wire::{CR_LF, Read, block, each, line, number, put_number, strange, words};
+use super::{Work, queue_name};
 use crate::engine::connection::Broken;
 use crate::engine::conversation::{Conversation, Greeting};
 use crate::engine::ledger::Fault;
@@ -56,25 +56,10 @@ impl Client {
     }
 
     fn put_what_may_be(&mut self, turn: &mut Turn<'_>) {
-        match self.work {
-            Work::Fg => {
-                while let Some(stamp) = self.requests.next(turn) {
-                    put(turn.output, NAME_BYTES + turn.run.payloads.bytes_of(stamp.number));
-                    turn.output.extend_from_slice(&self.results);
-                    turn.run.payloads.write(stamp, turn.output);
-                    turn.output.extend_from_slice(b"\r\n");
-                }
-                if self.requests.count() > 0 && !std::mem::replace(&mut self.reserves, true) {
-                    turn.output.extend_from_slice(b"reserve\r\n");
-                }
-            }
-            Work::Flow => {
-                while let Some(stamp) = self.requests.next_to_accept(turn) {
-                    put(turn.output, turn.run.payloads.bytes_of(stamp.number));
-                    turn.run.payloads.write(stamp, turn.output);
-                    turn.output.extend_from_slice(b"\r\n");
-                }
-            }
+        self.requests.submit(turn, self.work, &self.results, put);
+        let waits = self.work == Work::Fg && self.requests.count() > 0;
+        if waits && !std::mem::replace(&mut self.reserves, true) {
+            turn.output.extend_from_slice(b"reserve\r\n");
         }
     }
 }
@@ -139,16 +124,11 @@ impl Worker {
     }
 
     fn run(&self, turn: &mut Turn<'_>, job: &[u8]) {
-        match (self.work, job.split_at_checked(NAME_BYTES)) {
-            (Work::Flow, _) => ran(turn, job),
-            (Work::Fg, Some((results, payload))) => {
-                ran(turn, payload);
-                tube(turn.output, b"use ", results);
-                put(turn.output, payload.len());
-                turn.output.extend_from_slice(payload);
-                turn.output.extend_from_slice(b"\r\n");
-            }
-            (Work::Fg, None) => turn.run.ledger.fault(Fault::damaged, 1),
+        if let Some((results, payload)) = ran_for(turn, self.work, job) {
+            tube(turn.output, b"use ", results);
+            put(turn.output, payload.len());
+            turn.output.extend_from_slice(payload);
+            turn.output.extend_from_slice(CR_LF);
         }
     }
 }

@@ -7,9 +7,9 @@
 //! from, so each has one at a time, and everything else goes before it. A client
 //! pushes and pops on one connection, which costs the server less than two would.
 
-use super::requests::{Requests, ran};
-use super::wire::{Read, block, each, line, number, put_number, strange};
-use super::{NAME_BYTES, Work, queue_name};
+use super::requests::{Requests, ran_for};
+use super::wire::{CR_LF, Read, block, each, line, number, put_number, strange};
+use super::{Work, queue_name};
 use crate::engine::connection::Broken;
 use crate::engine::conversation::{Conversation, Greeting};
 use crate::engine::ledger::Fault;
@@ -70,26 +70,10 @@ impl Client {
     }
 
     fn push_what_may_be(&mut self, turn: &mut Turn<'_>) {
-        match self.work {
-            Work::Fg => {
-                while let Some(stamp) = self.requests.next(turn) {
-                    let length = NAME_BYTES + turn.run.payloads.bytes_of(stamp.number);
-                    push(turn.output, &self.jobs, length);
-                    turn.output.extend_from_slice(&self.results.list);
-                    turn.run.payloads.write(stamp, turn.output);
-                    turn.output.extend_from_slice(b"\r\n");
-                }
-                if self.requests.count() > 0 {
-                    self.results.wait(turn.output);
-                }
-            }
-            Work::Flow => {
-                while let Some(stamp) = self.requests.next_to_accept(turn) {
-                    push(turn.output, &self.jobs, turn.run.payloads.bytes_of(stamp.number));
-                    turn.run.payloads.write(stamp, turn.output);
-                    turn.output.extend_from_slice(b"\r\n");
-                }
-            }
+        let head = |out: &mut Vec<u8>, length| push(out, &self.jobs, length);
+        self.requests.submit(turn, self.work, &self.results.list, head);
+        if self.work == Work::Fg && self.requests.count() > 0 {
+            self.results.wait(turn.output);
         }
     }
 }
@@ -144,15 +128,10 @@ impl Worker {
     }
 
     fn run(&self, turn: &mut Turn<'_>, job: &[u8]) {
-        match (self.work, job.split_at_checked(NAME_BYTES)) {
-            (Work::Flow, _) => ran(turn, job),
-            (Work::Fg, Some((results, payload))) => {
-                ran(turn, payload);
-                push(turn.output, results, payload.len());
-                turn.output.extend_from_slice(payload);
-                turn.output.extend_from_slice(b"\r\n");
-            }
-            (Work::Fg, None) => turn.run.ledger.fault(Fault::damaged, 1),
+        if let Some((results, payload)) = ran_for(turn, self.work, job) {
+            push(turn.output, results, payload.len());
+            turn.output.extend_from_slice(payload);
+            turn.output.extend_from_slice(CR_LF);
         }
     }
 }

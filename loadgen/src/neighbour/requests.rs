@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::wire::CR_LF;
+use super::{NAME_BYTES, Work};
 use crate::engine::ledger::Fault;
 use crate::engine::payload::{Damage, Stamp};
 use crate::engine::progress::Unit;
@@ -44,6 +46,25 @@ impl Requests {
         Some(stamp)
     }
 
+    /// Submits what may be, each job behind what `head` writes before so many bytes; one
+    /// that is to be answered begins with the name of where its `results` go.
+    pub(super) fn submit(
+        &mut self,
+        turn: &mut Turn<'_>,
+        work: Work,
+        results: &[u8],
+        head: impl Fn(&mut Vec<u8>, usize),
+    ) {
+        let results = if work == Work::Fg { results } else { &[] };
+        let next = if work == Work::Fg { Self::next } else { Self::next_to_accept };
+        while let Some(stamp) = next(self, turn) {
+            head(turn.output, results.len() + turn.run.payloads.bytes_of(stamp.number));
+            turn.output.extend_from_slice(results);
+            turn.run.payloads.write(stamp, turn.output);
+            turn.output.extend_from_slice(CR_LF);
+        }
+    }
+
     /// The first job that was not accepted yet is.
     pub(super) fn accepted(&mut self, turn: &mut Turn<'_>) {
         let Some(slot) = self.unaccepted.pop_front() else {
@@ -80,6 +101,25 @@ impl Requests {
     /// How many are in flight.
     pub(super) fn count(&self) -> u64 {
         (self.slots.len() - self.free.len()) as u64
+    }
+}
+
+/// A worker has got a job that [`Requests::submit`] has sent: checks it, and gives the
+/// name of where its result goes and the payload, if somebody waits for them.
+pub(super) fn ran_for<'a>(turn: &mut Turn<'_>, work: Work, job: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+    match (work, job.split_at_checked(NAME_BYTES)) {
+        (Work::Flow, _) => {
+            ran(turn, job);
+            None
+        }
+        (Work::Fg, Some((results, payload))) => {
+            ran(turn, payload);
+            Some((results, payload))
+        }
+        (Work::Fg, None) => {
+            turn.run.ledger.fault(Fault::damaged, 1);
+            None
+        }
     }
 }
 
@@ -153,6 +193,26 @@ mod tests {
             assert_eq!(requests.count(), 1);
         });
         assert_eq!(faults, [("duplicated", 1), ("damaged", 2), ("foreign", 2)]);
+    }
+
+    #[test]
+    fn a_job_names_where_its_result_goes_if_it_has_one() {
+        let head = |out: &mut Vec<u8>, length: usize| out.extend_from_slice(format!("{length}:").as_bytes());
+        let faults = with_turn(|turn| {
+            let results = b"0000000a.00001";
+            for (work, length) in [(Work::Fg, 78), (Work::Flow, 64)] {
+                turn.output.clear();
+                Requests::new(1).submit(turn, work, results, head);
+                let sent = std::mem::take(turn.output);
+                let job = sent.strip_prefix(format!("{length}:").as_bytes()).unwrap();
+                let job = job.strip_suffix(CR_LF).unwrap();
+                assert_eq!(job.len(), length);
+                let expected = (work == Work::Fg).then(|| (&results[..], &job[NAME_BYTES..]));
+                assert_eq!(ran_for(turn, work, job), expected);
+            }
+            assert_eq!(ran_for(turn, Work::Fg, b"short"), None);
+        });
+        assert_eq!(faults, [("damaged", 1)]);
     }
 
     #[test]

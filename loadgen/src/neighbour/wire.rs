@@ -3,6 +3,9 @@
 
 use crate::engine::connection::Broken;
 
+/// Ends lines and blocks.
+pub(super) const CR_LF: &[u8] = b"\r\n";
+
 /// No line of these servers is longer: NATS describes itself in a few kilobytes.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
