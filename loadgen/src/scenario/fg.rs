@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::length::Length;
-use super::load::{Open, Side, Woken, fifo_can_be_checked, serve};
+use super::load::{Open, Side, Woken, fifo_can_be_checked};
 use super::{Measure, new_run, with_fleet, with_functions};
 use crate::abort::Abort;
 use crate::engine::client::Mode;
@@ -94,15 +94,12 @@ impl Fg {
         plan.together = self.together.map_or(0, u64::from).div_ceil(target.threads as u64);
         let run = Arc::new(self.side.run(plan));
         with_fleet(&run, target, report, |fleet, report| {
-            if self.side.works() {
-                let functions = 0..run.functions.values().len();
-                fleet.seat(all.roles(functions).map(|worker| worker.in_order(InOrder::fifo(self.fifo))))?;
+            let workers = all.roles(0..run.functions.values().len());
+            let workers = workers.map(|worker| worker.in_order(InOrder::fifo(self.fifo)));
+            let clients = clients.roles(Mode::Foreground);
+            if !self.side.begin(fleet, report, workers, clients, self.length.extent())? {
+                return Ok(());
             }
-            if self.side == Side::Worker {
-                return serve(fleet, report, self.length.extent());
-            }
-            fleet.seat(clients.roles(Mode::Foreground))?;
-            fleet.settle(Order::Work)?;
             self.open.warm_up(fleet, Unit::Answered, self.length.warmup())?;
             let woken = Woken::count(&run, Unit::Answered);
             self.open.measure(fleet, report, "foreground", Unit::Answered, self.length.extent())?;

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::length::Length;
-use super::load::{Open, Side, Woken, serve};
+use super::load::{Open, Side, Woken};
 use super::{Measure, one_function, with_fleet};
 use crate::abort::Abort;
 use crate::engine::client::Mode;
 use crate::engine::fleet::Target;
 use crate::engine::progress::Unit;
-use crate::engine::role::Order;
 use crate::options::{Common, Load};
 use crate::report::Report;
 
@@ -38,14 +37,10 @@ impl Measure for Flow {
         let Load { jobs, clients, workers, .. } = &self.load;
         let run = Arc::new(self.side.run(one_function(jobs)));
         with_fleet(&run, target, report, |fleet, report| {
-            if self.side.works() {
-                fleet.seat(workers.roles(0..1))?;
+            let (workers, clients) = (workers.roles(0..1), clients.roles(Mode::Background));
+            if !self.side.begin(fleet, report, workers, clients, self.length.extent())? {
+                return Ok(());
             }
-            if self.side == Side::Worker {
-                return serve(fleet, report, self.length.extent());
-            }
-            fleet.seat(clients.roles(Mode::Background))?;
-            fleet.settle(Order::Work)?;
             // The clients may be faster than the workers: what is queued when the
             // time is up is drained, and the draining is part of the phase.
             let unit = if self.side.works() { Unit::Ran } else { Unit::Accepted };

@@ -7,10 +7,13 @@ use clap::Args;
 
 use crate::abort::Abort;
 use crate::engine::arrivals::{Arrivals, Rate, Schedule, Slope};
+use crate::engine::client::Client;
 use crate::engine::fleet::{Extent, Fleet, Offered, Outcome};
 use crate::engine::progress::Unit;
+use crate::engine::role::Order;
 use crate::engine::run::Run;
 use crate::engine::stop;
+use crate::engine::worker::Worker;
 use crate::options::values::count;
 use crate::report::Report;
 
@@ -176,6 +179,28 @@ impl Side {
         matches!(self, Self::Both | Self::Worker)
     }
 
+    /// Seats who runs here, and lets the workers work. Workers alone run what comes, for
+    /// `extent`, and that was all: false then.
+    pub(super) fn begin(
+        self,
+        fleet: &mut Fleet,
+        report: &mut Report,
+        workers: impl IntoIterator<Item = Worker>,
+        clients: impl IntoIterator<Item = Client>,
+        extent: Extent,
+    ) -> Result<bool, Abort> {
+        if self.works() {
+            fleet.seat(workers)?;
+        }
+        if !self.submits() {
+            report.phase("work", &fleet.serve(extent)?);
+            return Ok(false);
+        }
+        fleet.seat(clients)?;
+        fleet.settle(Order::Work)?;
+        Ok(true)
+    }
+
     /// A run for this side; workers alone take the jobs of any.
     pub(super) fn run(self, mut run: Run) -> Run {
         if self == Self::Worker {
@@ -212,10 +237,4 @@ impl Woken {
         let jobs = (now.jobs - self.jobs).max(1);
         report.figure("NOOPs", (now.noops - self.noops) as f64 / jobs as f64, "a job");
     }
-}
-
-/// Lets the workers of a fleet that has no clients run what comes.
-pub(super) fn serve(fleet: &mut Fleet, report: &mut Report, extent: Extent) -> Result<(), Abort> {
-    report.phase("work", &fleet.serve(extent)?);
-    Ok(())
 }

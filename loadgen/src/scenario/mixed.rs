@@ -6,14 +6,13 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::length::Length;
-use super::load::{Open, Side, serve};
+use super::load::{Open, Side};
 use super::{Measure, new_run, with_fleet};
 use crate::abort::Abort;
 use crate::engine::client::Mode;
 use crate::engine::fleet::{Fleet, Target};
 use crate::engine::plan::{Kind, Picks};
 use crate::engine::progress::Unit;
-use crate::engine::role::Order;
 use crate::options::values::{payload_bytes, positive};
 use crate::options::{Clients, Common, Names, Workers};
 use crate::report::Report;
@@ -79,14 +78,11 @@ impl Measure for Mixed {
         run.kinds = Picks::weighted(KIND_SALT, self.mix.0.clone());
         let run = Arc::new(self.side.run(run.in_parts()));
         with_fleet(&run, target, report, |fleet, report| {
-            if self.side.works() {
-                fleet.seat(self.workers.roles(0..self.functions as usize))?;
+            let workers = self.workers.roles(0..self.functions as usize);
+            let clients = self.clients.roles(Mode::Planned);
+            if !self.side.begin(fleet, report, workers, clients, self.length.extent())? {
+                return Ok(());
             }
-            if self.side == Side::Worker {
-                return serve(fleet, report, self.length.extent());
-            }
-            fleet.seat(self.clients.roles(Mode::Planned))?;
-            fleet.settle(Order::Work)?;
             self.open.warm_up(fleet, Unit::Done, self.length.warmup())?;
             // Nobody waits for background jobs, but none may be missing.
             let all_run = |fleet: &mut Fleet| if self.side.works() { fleet.all_run() } else { Ok(()) };
