@@ -9,6 +9,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use support::loadgen::loadgen;
+use support::markup::elements;
 use support::process::{Finished, TempDir};
 use support::{Peers, Process, wait_until};
 
@@ -94,25 +95,6 @@ fn servers_are_compared_run_by_run() {
     let started = |server: &Value, run: usize| server["reports"][run]["started_unix_ms"].as_u64().unwrap();
     let last_first = servers.iter().map(|server| started(server, 0)).max().unwrap();
     assert!(servers.iter().all(|server| started(server, 1) >= last_first));
-}
-
-/// Asserts that every element of a page is closed where it should be, and gives their names.
-fn elements(page: &str) -> Vec<String> {
-    let (mut found, mut open) = (Vec::new(), Vec::new());
-    for tag in page.strip_prefix("<!DOCTYPE html>").unwrap().split('<').skip(1) {
-        let (tag, _) = tag.split_once('>').unwrap();
-        if let Some(name) = tag.strip_prefix('/') {
-            assert_eq!(open.pop().as_deref(), Some(name), "closed where another is open");
-            continue;
-        }
-        let name = tag.split([' ', '/']).next().unwrap().to_owned();
-        found.push(name.clone());
-        if !tag.ends_with('/') {
-            open.push(name);
-        }
-    }
-    assert!(open.is_empty(), "{open:?}");
-    found
 }
 
 #[test]

@@ -10,6 +10,7 @@
 
 pub mod connection;
 pub mod loadgen;
+pub mod markup;
 pub mod peers;
 pub mod process;
 pub mod proxy;

@@ -1,6 +1,9 @@
 //! The report as one HTML page that needs nothing else: no network, no script,
 //! no fonts. It is made to be read on a screen, light or dark, and on A4.
 
+#[cfg(test)]
+#[path = "../../../../tests/support/markup.rs"]
+mod elements;
 mod figures;
 mod head;
 mod markup;
@@ -133,31 +136,11 @@ fn write_footer(out: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use super::elements::elements;
     use super::*;
     use crate::engine::ledger::Faults;
     use crate::process::Spent;
     use crate::report::example;
-
-    /// Names of all elements; panics when one is not closed where it should be.
-    fn elements(page: &str) -> Vec<String> {
-        let (mut found, mut open) = (Vec::new(), Vec::new());
-        let body = page.strip_prefix("<!DOCTYPE html>").expect("a page says what it is");
-        for tag in body.split('<').skip(1) {
-            let (tag, _) = tag.split_once('>').expect("a tag ends");
-            assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
-            if let Some(name) = tag.strip_prefix('/') {
-                assert_eq!(open.pop().as_deref(), Some(name), "closed where another is open");
-                continue;
-            }
-            let name = tag.split([' ', '/']).next().unwrap().to_owned();
-            found.push(name.clone());
-            if !tag.ends_with('/') {
-                open.push(name);
-            }
-        }
-        assert!(open.is_empty(), "{open:?}");
-        found
-    }
 
     fn sides() -> Vec<(String, Vec<Report>)> {
         let mut spent = Spent::default();
