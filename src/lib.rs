@@ -40,6 +40,8 @@
 pub mod client;
 #[cfg(feature = "server")]
 pub mod config;
+#[cfg(any(feature = "server", feature = "tools"))]
+mod pid_file;
 pub mod protocol;
 #[cfg(feature = "server")]
 pub mod queue;

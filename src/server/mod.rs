@@ -23,7 +23,6 @@ mod daemon;
 mod listener;
 pub mod log;
 mod options;
-mod pid_file;
 mod process;
 mod signals;
 pub mod start;

@@ -15,7 +15,7 @@ use signal_hook::iterator;
 
 use super::Control;
 use super::log::LogWriter;
-use super::pid_file::PidFile;
+use crate::pid_file::PidFile;
 
 /// What signals act on; filled in while the server starts.
 #[derive(Clone, Default)]

@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 use super::daemon::{self, Starting};
 use super::log::{Level, LogWriter, reason, tell_stderr};
-use super::pid_file::PidFile;
 use super::signals::Signals;
 use super::{Listen, LocalAddress, Options, Server, banner, process, trial};
 use crate::config::{self, Config, Environment, Refused, Request};
+use crate::pid_file::PidFile;
 use crate::protocol::handle::HandlePrefix;
 use crate::shard::settings::Settings;
 

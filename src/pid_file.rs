@@ -12,13 +12,13 @@ use std::process;
 
 /// A pid file on disk, removed when this is dropped.
 #[derive(Debug)]
-pub(super) struct PidFile {
+pub(crate) struct PidFile {
     path: PathBuf,
 }
 
 impl PidFile {
     /// Writes this process's id to `path`, in place of a file that is there.
-    pub(super) fn create(path: &Path) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -31,7 +31,7 @@ impl PidFile {
 
     /// Removes the file while it is still ours. Once is enough; a file that
     /// cannot be removed is stale, which every reader of pid files knows.
-    pub(super) fn remove(&self) {
+    pub(crate) fn remove(&self) {
         if fs::read_to_string(&self.path).is_ok_and(|text| text == contents()) {
             let _ = fs::remove_file(&self.path);
         }
