@@ -29,7 +29,7 @@ mod options;
 mod pending;
 mod read_timeout;
 mod servers;
-mod socket;
+pub(crate) mod socket;
 mod status;
 mod worker;
 

@@ -28,7 +28,7 @@ const UNIX_RETRY: Duration = Duration::from_millis(10);
 
 /// A connected stream; reading blocks, sending does not.
 #[derive(Debug)]
-pub(super) enum Socket {
+pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
@@ -44,14 +44,14 @@ impl AsFd for Socket {
 
 /// What a socket is ready for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ready {
-    pub(super) read: bool,
-    pub(super) write: bool,
+pub(crate) struct Ready {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
 }
 
 impl Socket {
     /// Connects within `timeout`, to the first address of the name that answers.
-    pub(super) fn connect(address: &ServerAddress, timeout: Duration) -> io::Result<Self> {
+    pub(crate) fn connect(address: &ServerAddress, timeout: Duration) -> io::Result<Self> {
         match address {
             ServerAddress::Unix(path) => unix(path, timeout).map(Self::Unix),
             ServerAddress::Tcp { host, port } => tcp(host, *port, timeout).map(Self::Tcp),
@@ -59,7 +59,7 @@ impl Socket {
     }
 
     /// Receives something, within the read timeout (`WouldBlock` when nothing came). 0 is the end.
-    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let result = match self {
                 Self::Tcp(stream) => (&mut &*stream).read(buffer),
@@ -76,7 +76,7 @@ impl Socket {
     }
 
     /// Sends what fits at once; `WouldBlock` when nothing does.
-    pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match send(self, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Err(rustix::io::Errno::INTR) => {}
@@ -86,7 +86,7 @@ impl Socket {
     }
 
     /// Sends all of it; each part must be taken within `patience`.
-    pub(super) fn send_all(&self, mut bytes: &[u8], patience: Duration) -> io::Result<()> {
+    pub(crate) fn send_all(&self, mut bytes: &[u8], patience: Duration) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.send(bytes) {
                 Ok(count) => bytes = &bytes[count..],
@@ -102,7 +102,7 @@ impl Socket {
     }
 
     /// Waits until it can be read from or written to, whichever is asked for.
-    pub(super) fn wait(&self, read: bool, write: bool, timeout: Option<Duration>) -> io::Result<Ready> {
+    pub(crate) fn wait(&self, read: bool, write: bool, timeout: Option<Duration>) -> io::Result<Ready> {
         let mut flags = PollFlags::empty();
         flags.set(PollFlags::IN, read);
         flags.set(PollFlags::OUT, write);
@@ -117,7 +117,7 @@ impl Socket {
     }
 
     /// How long a read waits; `None` for ever.
-    pub(super) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+    pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.set_read_timeout(timeout),
             Self::Unix(stream) => stream.set_read_timeout(timeout),
@@ -125,19 +125,19 @@ impl Socket {
     }
 
     /// Ends it for everybody who uses it.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         // It may have ended by itself.
         let _ = shutdown(self, Shutdown::Both);
     }
 
     /// Tells the server that nothing more comes.
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         let _ = shutdown(self, Shutdown::Write);
     }
 }
 
 /// Waits for any of `fds`; an interruption counts as nothing.
-pub(super) fn poll_for(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()> {
+pub(crate) fn poll_for(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()> {
     let timeout = timeout.map(|timeout| Timespec {
         tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: timeout.subsec_nanos().into(),
@@ -170,7 +170,7 @@ fn tcp(host: &str, port: u16, timeout: Duration) -> io::Result<TcpStream> {
 }
 
 // Where the system lacks one of these, a dead peer is found out later.
-pub(super) fn keep_alive(stream: &impl AsFd) {
+pub(crate) fn keep_alive(stream: &impl AsFd) {
     let _ = sockopt::set_socket_keepalive(stream, true);
     let _ = sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE);
     let _ = sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL);

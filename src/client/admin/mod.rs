@@ -228,9 +228,10 @@ impl Admin {
         let mut answer = Vec::new();
         loop {
             let part = self.line(&mut waiting)?;
+            let is_refusal = answer.is_empty() && part.starts_with(b"ERR UNKNOWN_");
             answer.extend_from_slice(&part);
             answer.push(b'\n');
-            if !is_list || part == LIST_END {
+            if !is_list || part == LIST_END || is_refusal {
                 return Ok(answer);
             }
         }
