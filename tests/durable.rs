@@ -157,6 +157,16 @@ fn without_kills_it_measures_how_fast_jobs_are_acknowledged() {
 }
 
 #[test]
+fn the_path_of_a_server_may_begin_here() {
+    let dir = TempDir::new();
+    std::os::unix::fs::symlink(IN_MEMORY, dir.path().join("gearshard")).unwrap();
+    let mut command = durable(&["--start=./gearshard -t 1", "--cycles=0", "--count=100"]);
+    command.current_dir(dir.path());
+    let run = Run::ended("./gearshard", &Process::run(command, b"")).assert_passed();
+    assert_eq!(run.acknowledged(), 100, "{}", run.what);
+}
+
+#[test]
 fn stores_are_compared() {
     let mut command = Command::new(loadgen());
     command.args(["compare", "--json", "--repeats=1", "--server", &format!("none={IN_MEMORY} -t 1")]);

@@ -129,7 +129,9 @@ impl Server {
 
 fn command(line: &Line, address: SocketAddr) -> Result<Command, Abort> {
     let (program, arguments) = line.at(address.port(), geteuid().is_root())?;
-    let mut command = Command::new(program);
+    // It runs in a directory of its own: a path from here must still be found.
+    let here = program.contains('/').then(|| std::path::absolute(&program)).transpose()?;
+    let mut command = Command::new(here.unwrap_or_else(|| program.into()));
     command.args(arguments).envs(line.environment.iter().cloned());
     Ok(command)
 }
