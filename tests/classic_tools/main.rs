@@ -17,6 +17,9 @@ mod monitoring;
 mod play;
 mod same;
 mod tables;
+#[path = "../gearctl/terminal.rs"]
+#[allow(dead_code, reason = "each test file uses the part that it needs")]
+mod terminal;
 
 use play::{Script, Side};
 use support::Kind;

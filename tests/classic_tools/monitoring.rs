@@ -8,6 +8,7 @@ use crate::play::{Side, Tool, command};
 use crate::support::process::Finished;
 use crate::support::server::free_port;
 use crate::support::{Kind, Process, Server, wait_until};
+use crate::terminal::Terminal;
 
 const KINDS: [Kind; 2] = [Kind::Gearmand, Kind::Gearshard];
 
@@ -200,36 +201,20 @@ fn gearman_top_lists_queues() {
 
 #[test]
 fn gearman_top_refreshes_until_it_is_told_to_stop() {
-    let mut server = Server::gearshard(&[]);
+    let server = Server::gearshard(&[]);
     let address = server.address().to_string();
-    // A terminal of its own: script(1) gives it one.
-    let line = format!("{} gearman_top -H {address} -i 0.05", env!("CARGO_BIN_EXE_gearctl"));
-    for end in ["q", "\x03"] {
-        let mut screen = Command::new("/usr/bin/script");
-        screen.args(["-qefc", &line, "/dev/null"]).env("TERM", "xterm");
-        screen.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
-        let mut screen = screen.spawn().unwrap();
-        let shown = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-        let (mut output, seen) = (screen.stdout.take().unwrap(), std::sync::Arc::clone(&shown));
-        let reader = std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(count @ 1..) = std::io::Read::read(&mut output, &mut buffer) {
-                seen.lock().unwrap().extend_from_slice(&buffer[..count]);
-            }
-        });
-        let text = || String::from_utf8_lossy(&shown.lock().unwrap()).into_owned();
-        wait_until("it refreshes", || text().matches("\x1b[H").count() >= 3);
-        submit(&server, &["-f", "later", "-b", "x"]);
-        wait_until("it shows what is new", || text().contains(" later "));
-        let mut input = screen.stdin.take().unwrap();
-        std::io::Write::write_all(&mut input, end.as_bytes()).unwrap();
-        assert!(screen.wait().unwrap().success());
-        reader.join().unwrap();
-        let text = text();
-        assert!(
-            text.contains("\x1b[?1049h") && text.trim_end().ends_with("\x1b[?25h\x1b[?1049l"),
-            "{text:?}"
-        );
+    for (function, end) in [("later", "q"), ("and later", "\x03"), ("last", "TERM")] {
+        let command = tool("gearman_top", &["-H", &address, "-i", "0.05"]);
+        let mut terminal = Terminal::start(&command, 80, 24);
+        terminal.wait_for("table", |lines| lines[2].starts_with(" Queue Name   | Worker Available |"));
+        submit(&server, &["-f", function, "-b", "x"]);
+        let row = format!(" {function:12} |               0  |           1  |           0");
+        terminal.wait_for("new row", |lines| lines.iter().any(|line| line.trim_end() == row));
+        if end == "TERM" {
+            terminal.signal(end)
+        } else {
+            terminal.press(end)
+        }
+        assert!(terminal.end().success());
     }
-    assert!(server.stop().success());
 }

@@ -15,6 +15,7 @@ use super::getopt::Found;
 use super::queues::{Queues, address, bad_option, options, queues};
 use crate::client::{Client, ClientError, Job, ServerAddress};
 use crate::protocol::number::atoi;
+use crate::tools::ctl::text::shown;
 
 /// As for `getopt`.
 const LETTERS: &str = "vVhaH:t:w:c:W:C:q:s:e:p:u:x";
@@ -187,7 +188,6 @@ fn check(options: &Options) -> Report {
 
 fn judge(options: &Options, found: &Queues) -> Report {
     let Options { jobs, workers, needs_worker, .. } = options;
-    let name = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let looked_at: Vec<_> = found
         .queues
         .iter()
@@ -195,7 +195,7 @@ fn judge(options: &Options, found: &Queues) -> Report {
         .collect();
     let (mut state, mut text) = (State::Ok, String::new());
     for queue in &looked_at {
-        let (name, waiting) = (name(&queue.name), queue.waiting());
+        let (name, waiting) = (shown(&queue.name), queue.waiting());
         let plural = if waiting > 1 { "s" } else { "" };
         let reached = |limit: u64, count: u64| limit > 0 && count >= limit;
         let (worse, words) = if waiting > 0 && queue.workers == 0 {
@@ -237,7 +237,7 @@ fn judge(options: &Options, found: &Queues) -> Report {
         text.push('|');
     }
     for queue in looked_at {
-        let name = name(&queue.name);
+        let name = shown(&queue.name);
         write!(
             text,
             "'{name}_waiting'={};{};{};0 '{name}_running'={} '{name}_worker'={};{};{};0 ",

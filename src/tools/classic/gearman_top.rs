@@ -5,20 +5,19 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags};
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-use signal_hook::consts::{SIGHUP, SIGTERM};
+use crossterm::event::{self, KeyCode, KeyEvent, KeyModifiers};
 
 use super::getopt::Found;
 use super::queues::{Queues, address, bad_option, options, queues};
-use crate::client::socket::poll_for;
 use crate::client::{PORT, ServerAddress};
+use crate::tools::ctl::interrupt::Interrupts;
+use crate::tools::ctl::text::shown;
+use crate::tools::ctl::top::screen::Screen;
+use crate::tools::ctl::top::view::Line;
 
 /// As for `getopt`.
 const LETTERS: &str = "qvVhH:s:i:b";
@@ -26,19 +25,11 @@ const LETTERS: &str = "qvVhH:s:i:b";
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the screen is refreshed, unless told otherwise.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How often it is asked whether a signal has come.
-const TICK: Duration = Duration::from_millis(200);
+/// How often the keys and the signals are looked at.
+const LOOK: Duration = Duration::from_millis(50);
 /// The narrowest column of names, and what the other columns take.
 const NAME_WIDTH: usize = 12;
 const OTHERS_WIDTH: usize = 51;
-/// A screen of its own without a cursor, and back; the upper left corner; clearing the rest.
-const ENTER: &str = "\x1b[?1049h\x1b[?25l";
-const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
-const HOME: &str = "\x1b[H";
-const CLEAR_LINE: &str = "\x1b[K\r\n";
-const CLEAR_REST: &str = "\x1b[J";
-const CTRL_C: u8 = 3;
-
 #[derive(Debug)]
 struct Options {
     servers: Vec<ServerAddress>,
@@ -58,7 +49,11 @@ pub(super) fn main(args: Vec<OsString>) -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let done = if options.batch || !io::stdout().is_terminal() { batch(&options) } else { screen(&options) };
+    let done = if options.batch || !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+        batch(&options)
+    } else {
+        screen(&options)
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         // As with `gearman_top -b | head -1`: the reader has had enough.
@@ -122,78 +117,40 @@ fn batch(options: &Options) -> io::Result<()> {
     }
 }
 
-/// The terminal, put back when dropped.
-struct Terminal {
-    before: Termios,
-}
-
-impl Terminal {
-    fn enter() -> io::Result<Self> {
-        let before = tcgetattr(io::stdin())?;
-        let mut keys = before.clone();
-        // Keys come at once and unseen, and Ctrl-C is a key like any other.
-        keys.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
-        tcsetattr(io::stdin(), OptionalActions::Now, &keys)?;
-        let terminal = Self { before };
-        io::stdout().lock().write_all(ENTER.as_bytes())?;
-        Ok(terminal)
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        // A terminal that is gone need not be put back.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
-        let mut output = io::stdout().lock();
-        let _ = output.write_all(LEAVE.as_bytes()).and_then(|()| output.flush());
-    }
-}
-
 fn screen(options: &Options) -> io::Result<()> {
-    let told = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&told))?;
-    }
-    let _terminal = Terminal::enter()?;
+    let interrupts = Interrupts::new()?;
+    let mut screen = Screen::open()?;
     let interval = options.interval.unwrap_or(INTERVAL);
     loop {
         let text = tables(options);
-        let mut shown = HOME.to_owned();
-        let lines: Vec<&str> = text.lines().collect();
-        shown.push_str(&lines.join(CLEAR_LINE));
-        shown.push_str(CLEAR_REST);
-        let mut output = io::stdout().lock();
-        output.write_all(shown.as_bytes())?;
-        output.flush()?;
-        drop(output);
-        if quit(interval, &told)? {
+        let (width, height) = Screen::size()?;
+        let lines = text.lines().chain(std::iter::repeat("")).take(height);
+        screen.draw(&lines.map(|line| Line::plain(line, width)).collect::<Vec<_>>())?;
+        if ended(interval, &interrupts)? {
             return Ok(());
         }
     }
 }
 
-/// Waits for so long; whether it is time to leave.
-fn quit(interval: Duration, told: &AtomicBool) -> io::Result<bool> {
+/// Waits for so long, or for a key; whether it is time to leave.
+fn ended(interval: Duration, interrupts: &Interrupts) -> io::Result<bool> {
     let start = Instant::now();
     while let Some(left) = interval.checked_sub(start.elapsed()) {
-        if told.load(Relaxed) {
+        if interrupts.within(Duration::ZERO) {
             return Ok(true);
         }
-        let input = io::stdin();
-        let mut fds = [PollFd::new(&input, PollFlags::IN)];
-        poll_for(&mut fds, Some(left.min(TICK)))?;
-        if fds[0].revents().is_empty() {
+        if !event::poll(left.min(LOOK))? {
             continue;
         }
-        let mut key = [0];
-        let count = input.lock().read(&mut key)?;
-        // Without a keyboard nobody could end it.
-        if count == 0 || matches!(key[0], b'q' | b'Q' | CTRL_C) {
-            return Ok(true);
-        }
-        return Ok(false);
+        let key = event::read()?.as_key_press_event();
+        let is_control = |key: KeyEvent| key.modifiers.contains(KeyModifiers::CONTROL);
+        return Ok(match key {
+            Some(key) if is_control(key) => key.code == KeyCode::Char('c'),
+            Some(key) => matches!(key.code, KeyCode::Char('q' | 'Q')),
+            None => false,
+        });
     }
-    Ok(told.load(Relaxed))
+    Ok(interrupts.within(Duration::ZERO))
 }
 
 fn tables(options: &Options) -> String {
@@ -221,7 +178,7 @@ fn table(options: &Options, now: &str, server: &ServerAddress, found: &Result<Qu
         .queues
         .iter()
         .filter(|queue| !options.quiet || queue.workers > 0 || queue.total > 0)
-        .map(|queue| (visible(&queue.name), queue))
+        .map(|queue| (shown(&queue.name), queue))
         .collect();
     let width = rows.iter().map(|(name, _)| name.chars().count()).fold(NAME_WIDTH, usize::max);
     let rule = "-".repeat(width + OTHERS_WIDTH);
@@ -237,12 +194,6 @@ fn table(options: &Options, now: &str, server: &ServerAddress, found: &Result<Qu
     }
     line(format_args!("{rule}"));
     text
-}
-
-// A name is anybody's bytes, and must not steer the terminal.
-fn visible(name: &[u8]) -> String {
-    let shown = |letter: char| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter };
-    String::from_utf8_lossy(name).chars().map(shown).collect()
 }
 
 const USAGE: &str = "\
@@ -270,7 +221,7 @@ mod tests {
             running,
             workers,
         };
-        let queues = vec![queue("a", 5, 2, 3), queue("a\x1b long name", 0, 0, 0)];
+        let queues = vec![queue("a", 5, 2, 3), queue("a\x1b name", 0, 0, 0)];
         let found = Ok(Queues { queues, version: "1.2".to_owned() });
         let server = "localhost".parse().unwrap();
         let mut options = read(Vec::new()).unwrap();
@@ -280,7 +231,7 @@ NOW  -  localhost:4730  -  v1.2
  Queue Name   | Worker Available | Jobs Waiting | Jobs Running
 ---------------------------------------------------------------
  a            |               3  |           3  |           2 
- a\u{fffd} long name |               0  |           0  |           0 
+ a\\u{1b} name |               0  |           0  |           0 
 ---------------------------------------------------------------
 ";
         assert_eq!(table(&options, "NOW", &server, &found), expected);

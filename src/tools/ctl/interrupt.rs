@@ -8,7 +8,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 /// SIGINT (Ctrl-C), SIGTERM and SIGHUP, which from here on do not end the process by themselves.
-pub(super) struct Interrupts {
+pub(in crate::tools) struct Interrupts {
     told: Receiver<()>,
 }
 
@@ -17,7 +17,7 @@ impl Interrupts {
     ///
     /// # Errors
     /// When the system refuses.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(in crate::tools) fn new() -> io::Result<Self> {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         let (tell, told) = channel();
         // It ends with the process.
@@ -26,7 +26,7 @@ impl Interrupts {
     }
 
     /// Waits for so long; whether the process has been told to end meanwhile.
-    pub(super) fn within(&self, time: Duration) -> bool {
+    pub(in crate::tools) fn within(&self, time: Duration) -> bool {
         match self.told.recv_timeout(time) {
             Ok(()) => true,
             Err(RecvTimeoutError::Timeout) => false,

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 /// Bytes of a peer as a screen may show them: control characters, which could
 /// steer a terminal, and what is not UTF-8 are escaped.
-pub(super) fn shown(bytes: &[u8]) -> String {
+pub(in crate::tools) fn shown(bytes: &[u8]) -> String {
     let mut shown = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {

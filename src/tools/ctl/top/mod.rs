@@ -2,8 +2,8 @@
 
 mod board;
 mod keys;
-mod screen;
-mod view;
+pub(in crate::tools) mod screen;
+pub(in crate::tools) mod view;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

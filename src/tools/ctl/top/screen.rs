@@ -13,12 +13,12 @@ use crossterm::{execute, queue};
 use super::view::{Line, Look};
 
 /// The whole terminal, given back as it was when dropped.
-pub(super) struct Screen {
+pub(in crate::tools) struct Screen {
     out: Stdout,
 }
 
 impl Screen {
-    pub(super) fn open() -> io::Result<Self> {
+    pub(in crate::tools) fn open() -> io::Result<Self> {
         enable_raw_mode()?;
         // From here on dropping it gives the terminal back.
         let mut screen = Self { out: io::stdout() };
@@ -27,13 +27,13 @@ impl Screen {
     }
 
     /// Columns and lines.
-    pub(super) fn size() -> io::Result<(usize, usize)> {
+    pub(in crate::tools) fn size() -> io::Result<(usize, usize)> {
         let (width, height) = size()?;
         Ok((width.into(), height.into()))
     }
 
     /// Draws all lines; each is as wide as the screen.
-    pub(super) fn draw(&mut self, lines: &[Line]) -> io::Result<()> {
+    pub(in crate::tools) fn draw(&mut self, lines: &[Line]) -> io::Result<()> {
         queue!(self.out, BeginSynchronizedUpdate)?;
         for (number, line) in (0..).zip(lines) {
             queue!(self.out, MoveTo(0, number))?;

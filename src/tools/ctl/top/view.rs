@@ -83,9 +83,16 @@ pub(super) enum Look {
     Keys,
 }
 
-pub(super) struct Line {
+pub(in crate::tools) struct Line {
     pub(super) text: String,
     pub(super) look: Look,
+}
+
+impl Line {
+    /// A line of text, as wide as the screen.
+    pub(in crate::tools) fn plain(text: &str, width: usize) -> Self {
+        Self { text: aligned(&cut(text, width), Side::Left, width), look: Look::Plain }
+    }
 }
 
 /// What the keys have chosen.
