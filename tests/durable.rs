@@ -126,7 +126,7 @@ fn kills_may_come_by_the_clock() {
 #[test]
 fn a_server_without_a_store_loses_what_has_not_run() {
     let start = format!("{IN_MEMORY} -t 2");
-    let options = ["--start", &start, "--cycles=2", "--count=400", "--patience=1"];
+    let options = ["--start", &start, "--cycles=2", "--count=400", "--patience=3"];
     let run = Run::of(&[&options[..], &["--work=last"]].concat()).assert_failed();
     assert!(run.acknowledged() >= 400, "{}", run.what);
     assert_eq!(run.faults(), [("lost", run.acknowledged())], "{}", run.what);
@@ -216,7 +216,7 @@ fn tampered_with(second: &str, third: &str) -> Run {
     let start = tampering(dir.path(), second, third);
     let kept = dir.path().join("server");
     let options = ["--start", &start, "--dir", kept.to_str().unwrap(), "--cycles=1", "--count=24"];
-    let few = ["--work=last", "--workers=1", "--clients=4", "--inflight=4", "--patience=1"];
+    let few = ["--work=last", "--workers=1", "--clients=4", "--inflight=4", "--patience=5"];
     let run = Run::of(&[&options[..], &few].concat());
     // It has been kept.
     assert!(kept.join("queue.db").exists(), "{}", run.what);
