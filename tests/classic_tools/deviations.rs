@@ -15,6 +15,7 @@
 //! | standard input that cannot be read aborts | an error, exit code 1 | a crash |
 //! | a worker without a server tries to connect as fast as it can, a line on standard error each time | twice a second | a busy loop that fills disks |
 //! | `gearadmin` takes what has come when nothing comes for 5 ms | the whole list | data is lost |
+//! | an empty name at the head of `GEARMAN_SERVER` is localhost, which is away as often as not | passed over | as above |
 //! | `gearadmin` waits for ever for a server that says nothing | a minute | a hang |
 //! | `-S` talks TLS | refused, exit code 1 | there is no TLS here yet; nothing goes out unsealed |
 //!

@@ -4,7 +4,8 @@
 //! The first two are drop-ins for those of gearmand 1.1.20: the same flags, the same
 //! bytes on both outputs and the same exit codes, odd ones included. What is
 //! not the same is listed in `tests/classic_tools/deviations.rs`, each with its reason: where the
-//! original crashes, hangs or loses data. What they say comes from watching them; nothing of theirs is here.
+//! original crashes, hangs or loses data. The code is our own; what it prints comes from watching
+//! Debian's binaries, and for mod_gearman's tools, which Debian 12 lacks, from their published sources.
 //! `gearctl` is the tool for new scripts.
 
 mod check_gearman;
