@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use embedded::{Running, packet};
 use gearshard::protocol::packet::Command;
 use gearshard::server::Options;
+use gearshard::shard::placement::owner_of;
 use gearshard::shard::settings::Settings;
 use support::{Connection, DEADLINE, wait_until};
 
@@ -216,6 +217,103 @@ fn whatever_stands_before_a_broken_packet_is_answered() {
         }
         assert!(connection.read_to_close().is_empty(), "behind {count}");
     }
+}
+
+/// How many connections each shard has, once they are so many in all.
+fn connections(server: &Running, count: u64) -> Vec<u64> {
+    let counted = || server.control.counts().iter().map(|counts| counts.connections).collect::<Vec<u64>>();
+    wait_until("all connections are counted", || counted().iter().sum::<u64>() == count);
+    counted()
+}
+
+#[test]
+fn connections_live_with_their_functions_and_lose_nothing_on_the_way() {
+    const SHARDS: u16 = 4;
+    const SUBMITS: usize = 100;
+    let server = Running::start(SHARDS);
+    let function = b"moving";
+    let submits = packet(Command::SubmitJobBg, &[function, b""], b"x").repeat(SUBMITS);
+    let mut workers = Vec::new();
+    for number in 0..6 {
+        let mut worker = server.connect();
+        if number % 2 == 0 {
+            // A greeting does not bind a connection to where it came.
+            assert!(worker.settle().is_empty());
+        }
+        worker.send(Command::CanDo, &[function], b"");
+        assert!(worker.settle().is_empty());
+        workers.push(worker);
+    }
+    let mut clients = Vec::new();
+    for _ in 0..6 {
+        let mut client = server.connect();
+        // The last submit comes in pieces.
+        let (most, rest) = submits.split_at(submits.len() - 20);
+        for piece in [most, &rest[..7], &rest[7..]] {
+            client.send_bytes(piece);
+        }
+        for _ in 0..SUBMITS {
+            client.expect(Command::JobCreated);
+        }
+        clients.push(client);
+    }
+    let mut expected = vec![0; usize::from(SHARDS)];
+    expected[owner_of(function, SHARDS).index()] = 12;
+    assert_eq!(connections(&server, 12), expected);
+
+    let mut leaver = server.connect();
+    leaver.send_bytes(&submits);
+    leaver.finish_sending();
+    for _ in 0..SUBMITS {
+        leaver.expect(Command::JobCreated);
+    }
+    assert!(leaver.read_to_close().is_empty());
+
+    for number in 0..7 * SUBMITS {
+        let worker = &mut workers[number % 6];
+        worker.send(Command::GrabJob, &[], b"");
+        let handle = worker.expect(Command::JobAssign).args[0].clone();
+        worker.send(Command::WorkComplete, &[&handle], b"");
+        assert!(worker.settle().is_empty());
+    }
+    workers[0].send(Command::GrabJob, &[], b"");
+    workers[0].expect(Command::NoJob);
+}
+
+#[test]
+fn a_connection_that_has_said_who_it_is_stays_where_it_is() {
+    const SHARDS: u16 = 4;
+    let server = Running::start(SHARDS);
+    let mut workers = Vec::new();
+    for number in 0..SHARDS {
+        let mut worker = server.connect();
+        worker.send(Command::SetClientId, &[format!("worker-{number}").as_bytes()], b"");
+        assert!(worker.settle().is_empty());
+        worker.send(Command::CanDo, &[b"named"], b"");
+        assert!(worker.settle().is_empty());
+        workers.push(worker);
+    }
+    assert_eq!(connections(&server, SHARDS.into()), [1; SHARDS as usize]);
+    workers[0].send_line("workers");
+    let list = workers[0].read_text();
+    for number in 0..SHARDS {
+        assert!(list.contains(&format!(" worker-{number} : named")), "{list}");
+    }
+}
+
+#[test]
+fn many_connections_of_one_function_are_spread() {
+    let server = Running::start(4);
+    let mut workers = Vec::new();
+    for _ in 0..150 {
+        let mut worker = server.connect();
+        worker.send(Command::CanDo, &[b"popular"], b"");
+        assert!(worker.settle().is_empty());
+        workers.push(worker);
+    }
+    let spread = connections(&server, 150);
+    let (least, most) = (spread.iter().min().unwrap(), spread.iter().max().unwrap());
+    assert!(most - least <= 32, "{spread:?}");
 }
 
 #[test]

@@ -49,6 +49,8 @@ pub(crate) struct Connection {
 /// What is the case with a connection, and in which lists it is.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Flags {
+    /// It stays on this shard.
+    pub(crate) settled: bool,
     /// The socket may have more to receive.
     pub(crate) readable: bool,
     /// The peer has ended the stream, or it broke: receive until that shows.

@@ -13,11 +13,12 @@ use mio::{Events, Poll, Registry, Token};
 use super::bus::{Address, Inbox, Staging};
 use super::gauges::Gauges;
 use super::linger::Linger;
+use super::load::Load;
 use super::rim::Rim;
 use super::socket::{Remote, Socket};
 use super::trim::Trim;
 use super::watches::Watch;
-use super::{Clock, Delivery, Limits};
+use super::{Clock, Delivery, Limits, Moved};
 use crate::server::log::{Level, Log};
 use crate::shard::ids::{ConnId, Now, ShardId};
 use crate::shard::message::{Message, Refusal};
@@ -70,6 +71,7 @@ pub(crate) struct EventLoop {
     now: Now,
     idle_turns: u32,
     linger: Linger,
+    load: Load,
     draining: bool,
     memory_full: bool,
     trim: Trim,
@@ -100,6 +102,7 @@ impl EventLoop {
             clock,
             now,
             idle_turns: 0,
+            load: Load::default(),
             draining: false,
             memory_full: false,
             trim: Trim::default(),
@@ -134,6 +137,9 @@ impl EventLoop {
         self.rim.now_us = self.now.mono_us;
         self.rim.traffic.turns += 1;
         self.rim.gauges().begin_turn();
+        if self.load.is_busy(self.now.mono_us) {
+            self.rim.gauges().found_busy(self.now.mono_us);
+        }
 
         self.look_at_memory();
         let events = self.note_events();
@@ -240,7 +246,10 @@ impl EventLoop {
                     relieve(&mut self.shard, &mut self.rim, self.now);
                 }
             }
-            Delivery::Connection(socket, remote) => self.open(socket, remote),
+            Delivery::Connection(socket, remote) => {
+                self.open(socket, remote);
+            }
+            Delivery::Moved(moved) => self.take_over(*moved),
             Delivery::Drain => {
                 self.draining = true;
                 self.refuse();
@@ -250,18 +259,30 @@ impl EventLoop {
         }
     }
 
-    fn open(&mut self, socket: Socket, remote: Remote) {
+    fn take_over(&mut self, moved: Moved) {
+        self.rim.traffic.batches_received += 1;
+        let Moved { socket, remote, received } = moved;
+        let Some(conn) = self.open(socket, remote) else { return };
+        let Some(connection) = self.rim.get(conn) else { return };
+        connection.unread.keep(&received);
+        self.decide_on_unread(conn);
+        self.rim.recount(conn);
+    }
+
+    fn open(&mut self, socket: Socket, remote: Remote) -> Option<ConnId> {
         let peer = Peer { fd: socket.number(), address: remote.word() };
         let Some(conn) = self.shard.open(peer) else {
             (self.rim.log)(Level::Warning, format_args!("No room for the connection from {remote}"));
             self.rim.gauges().connection_closed();
-            return;
+            return None;
         };
         if let Err(error) = self.rim.insert(conn, socket, remote) {
             (self.rim.log)(Level::Error, format_args!("Cannot watch the connection from {remote}: {error}"));
             self.shard.close(self.now, conn, &mut self.rim);
             self.rim.gauges().connection_closed();
+            return None;
         }
+        Some(conn)
     }
 
     fn expire(&mut self) {

@@ -2,8 +2,8 @@
 //!
 //! Each shard writes its own gauges, once a turn, without locks; the acceptor
 //! balances connections by them, the shards add up the memory in use, and a
-//! drain waits for them to come to rest. The one shared writer is
-//! `connections`: the acceptor counts a connection before it hands it over.
+//! drain waits for them to come to rest. The one gauge with several writers is
+//! `connections`: whoever hands a connection over counts it before.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -26,6 +26,8 @@ pub struct Traffic {
     pub batches_sent: u64,
     /// Batches of messages taken in from other shards.
     pub batches_received: u64,
+    /// Connections handed over to the owners of their functions.
+    pub moved: u64,
     /// Connections cut because they did not take what was written to them.
     pub cut_stalled: u64,
     /// Connections cut because more was written to them than may wait.
@@ -34,7 +36,7 @@ pub struct Traffic {
     pub cut_incomplete: u64,
 }
 
-const TRAFFIC_FIELDS: usize = 10;
+const TRAFFIC_FIELDS: usize = 11;
 const COUNTS_FIELDS: usize = 17;
 
 fn traffic_fields(traffic: &mut Traffic) -> [&mut u64; TRAFFIC_FIELDS] {
@@ -46,6 +48,7 @@ fn traffic_fields(traffic: &mut Traffic) -> [&mut u64; TRAFFIC_FIELDS] {
         buffer_bytes,
         batches_sent,
         batches_received,
+        moved,
         cut_stalled,
         cut_overflow,
         cut_incomplete,
@@ -58,6 +61,7 @@ fn traffic_fields(traffic: &mut Traffic) -> [&mut u64; TRAFFIC_FIELDS] {
         buffer_bytes,
         batches_sent,
         batches_received,
+        moved,
         cut_stalled,
         cut_overflow,
         cut_incomplete,
@@ -109,6 +113,8 @@ fn counts_fields(counts: &mut Counts) -> [&mut u64; COUNTS_FIELDS] {
 #[derive(Default)]
 pub(crate) struct Gauges {
     connections: Shared,
+    // Monotonic microseconds plus one at which it was last found busy; 0 for never.
+    busy: AtomicU64,
     // Odd during a turn, even between two: see `Rest`.
     turn: Own,
     traffic: [AtomicU64; TRAFFIC_FIELDS],
@@ -129,12 +135,22 @@ impl Gauges {
         self.connections.0.load(Ordering::Relaxed)
     }
 
-    /// The acceptor hands a connection to the shard.
+    /// The shard has been at work for most of a while that ends now.
+    pub(crate) fn found_busy(&self, now_us: u64) {
+        self.busy.store(now_us + 1, Ordering::Relaxed);
+    }
+
+    /// Whether the shard was found busy since then.
+    pub(crate) fn was_busy_since(&self, since_us: u64) -> bool {
+        self.busy.load(Ordering::Relaxed) > since_us
+    }
+
+    /// The acceptor, or another shard, hands a connection to the shard.
     pub(crate) fn connection_handed_over(&self) {
         self.connections.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The shard has closed a connection, or never opened it.
+    /// The shard has closed a connection or handed it over, or never opened it.
     pub(crate) fn connection_closed(&self) {
         self.connections.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -16,6 +16,7 @@ mod connection;
 pub(crate) mod event_loop;
 pub(crate) mod gauges;
 mod linger;
+mod load;
 mod rim;
 pub(crate) mod socket;
 mod spares;
@@ -37,12 +38,21 @@ pub(crate) enum Delivery {
     Messages(ShardId, Vec<Message>),
     /// From the acceptor.
     Connection(Socket, Remote),
+    /// From another shard, which has received this and decided on nothing of it.
+    Moved(Box<Moved>),
     /// From the acceptor: refuse submits from now on.
     Drain,
     /// From the acceptor: write what is queued, for a moment, and end.
     Finish,
     /// From the acceptor: end at once.
     Stop,
+}
+
+/// A connection on its way to the shard that owns the function it begins with.
+pub(crate) struct Moved {
+    socket: Socket,
+    remote: Remote,
+    received: Box<[u8]>,
 }
 
 /// What one connection and one shard may use.

@@ -18,7 +18,7 @@ use super::socket::{Remote, Socket};
 use super::spares::Spares;
 use super::watches::{Watch, Watches};
 use super::write_queue::Flushed;
-use super::{Delivery, Limits};
+use super::{Delivery, Limits, Moved};
 use crate::server::log::{Level, Log};
 use crate::shard::ids::{ConnId, ShardId};
 use crate::shard::message::Message;
@@ -27,6 +27,13 @@ use crate::shard::outbox::{Event, Outbox, Tail, Urgency};
 /// A queue that has grown this far is flushed at once, so that a peer that
 /// reads is never mistaken for one that does not.
 const EAGER_FLUSH_BYTES: usize = 256 << 10;
+
+/// Connections go to the owner of their function as long as it has not this
+/// many more than the shard with the fewest. Up to here what is spared is worth
+/// more than a second core; the many connections of a large server are spread.
+const GATHERED_MAX: usize = 32;
+/// Nor does a shard get connections from others that was busy so short a while ago.
+const BUSY_REMEMBERED_US: u64 = 200_000;
 
 /// The connections of one shard and its lists of things to do.
 pub(crate) struct Rim {
@@ -92,6 +99,11 @@ impl Rim {
         &self.gauges[self.own.index()]
     }
 
+    /// How many shards there are.
+    pub(crate) fn shards(&self) -> u16 {
+        u16::try_from(self.gauges.len()).expect("shards are numbered with 16 bits")
+    }
+
     /// Bytes in use over all shards.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.gauges.iter().map(Gauges::memory_bytes).sum()
@@ -135,6 +147,30 @@ impl Rim {
         let connection = self.connections[conn.slot()].take()?;
         self.traffic.buffer_bytes -= connection.counted as u64;
         Some(connection)
+    }
+
+    /// Hands a connection that the shard has decided nothing on to another
+    /// shard, with what was received from it.
+    pub(crate) fn hand_over(&mut self, conn: ConnId, to: ShardId, received: &[u8]) {
+        let Some(connection) = self.remove(conn) else { return };
+        let Connection { mut socket, remote, .. } = *connection;
+        self.registry.deregister(&mut socket).expect("the socket is open and registered");
+        self.traffic.moved += 1;
+        self.gauges[to.index()].connection_handed_over();
+        self.gauges().connection_closed();
+        let received = received.into();
+        self.bus.hand_over(to, Delivery::Moved(Box::new(Moved { socket, remote, received })));
+    }
+
+    /// Whether another shard may be given a connection, though that makes the
+    /// shards less even.
+    pub(crate) fn may_hand_over(&self, to: ShardId) -> bool {
+        // Without the one that is to move.
+        let own = self.gauges().connections().saturating_sub(1);
+        let least = self.gauges.iter().map(Gauges::connections).min().map_or(own, |least| least.min(own));
+        let to = &self.gauges[to.index()];
+        to.connections() < least + GATHERED_MAX
+            && !to.was_busy_since(self.now_us.saturating_sub(BUSY_REMEMBERED_US))
     }
 
     /// Brings the count of buffered bytes up to date with one connection.

@@ -36,6 +36,11 @@ impl Default for Awaited {
 }
 
 impl Awaited {
+    /// Whether there has never been a ticket.
+    pub(super) fn is_unused(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// A ticket for a job that is being submitted.
     pub(super) fn ask(&mut self) -> u32 {
         self.used += 1;

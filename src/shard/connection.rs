@@ -65,6 +65,22 @@ impl Connection {
             paused: Vec::new(),
         }
     }
+
+    /// Whether it is as it came: nothing would be lost if it came anew, to another shard.
+    pub(super) fn is_blank(&self, exceptions: bool) -> bool {
+        let Self { peer: _, name, exceptions: own, replies, awaited, worker, closing, held, .. } = self;
+        let Self { paused_by, congested, paused, .. } = self;
+        name.is_none()
+            && *own == exceptions
+            && replies.len() == 0
+            && awaited.is_unused()
+            && worker.is_none()
+            && !closing
+            && !held
+            && *paused_by == 0
+            && !congested
+            && paused.is_empty()
+    }
 }
 
 /// The connections of one home, by slot.

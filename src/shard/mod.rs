@@ -143,6 +143,13 @@ impl Shard {
         connection.is_some_and(|connection| connection.worker.is_none() && connection.replies.len() > 0)
     }
 
+    /// Whether `conn` is as it came, so that it may be closed here and opened on
+    /// another shard without its peer's noticing.
+    #[must_use]
+    pub fn is_blank(&self, conn: ConnId) -> bool {
+        self.home.connections.get(conn).is_some_and(|it| it.is_blank(self.settings.exceptions))
+    }
+
     /// The bytes of a connection cannot be decoded: answers if there is an
     /// answer, and closes it.
     pub fn bad_input(&mut self, now: Now, conn: ConnId, error: &DecodeError, out: &mut impl Outbox) {

@@ -15,7 +15,8 @@ use crate::reactor::rim::Rim;
 use crate::reactor::watches::Watch;
 use crate::server::log::Level;
 use crate::shard::Shard;
-use crate::shard::ids::{ConnId, Now};
+use crate::shard::ids::{ConnId, Now, ShardId};
+use crate::shard::placement::home_for;
 
 /// An unfinished packet gets on when it receives this much in the timeout.
 const PACKET_PROGRESS_BYTES: usize = 64 << 10;
@@ -63,7 +64,13 @@ impl EventLoop {
                 self.rim.traffic.receives += 1;
                 self.linger.worked(1);
                 self.rim.traffic.received_bytes += (count - kept) as u64;
-                self.decide_on_scratch(conn, count, kept);
+                match self.better_home(conn, count) {
+                    Some(to) => {
+                        self.rim.hand_over(conn, to, &self.scratch[..count]);
+                        self.shard.close(self.now, conn, &mut self.rim);
+                    }
+                    None => self.decide_on_scratch(conn, count, kept),
+                }
             }
             Received::Own(count) => {
                 self.rim.traffic.received_bytes += count as u64;
@@ -85,6 +92,26 @@ impl EventLoop {
         if again {
             self.rim.make_ready(conn);
         }
+    }
+
+    /// Where a connection had better live, when it first names a function: with
+    /// that function's owner. Jobs whose client, function and worker are on one
+    /// shard cost no messages, and more of them come together in a turn.
+    fn better_home(&mut self, conn: ConnId, count: usize) -> Option<ShardId> {
+        let limit = self.rim.limits.packet_bytes_max;
+        let shards = self.rim.shards();
+        let connection = self.rim.get(conn)?;
+        if connection.flags.settled || connection.flags.is_stopped() {
+            return None;
+        }
+        if !connection.queue.is_empty() || !self.shard.is_blank(conn) {
+            connection.flags.settled = true;
+            return None;
+        }
+        let (frame, _) = decode(&self.scratch[..count], limit).ok()??;
+        let home = home_for(&frame, shards)?;
+        connection.flags.settled = true;
+        (home != conn.shard() && self.rim.may_hand_over(home)).then_some(home)
     }
 
     /// The peer has sent all that it ever will. What it is owed by now still
@@ -142,6 +169,7 @@ impl EventLoop {
             return;
         }
         connection.flags.undecided = false;
+        connection.flags.settled = true;
         if let Some(packet) = connection.unread.take_packet() {
             let packet = Body::from(packet);
             decide(&mut self.shard, &mut self.rim, self.now, conn, &packet, Some(&packet));
