@@ -2,10 +2,11 @@
 //! event loops: `cargo bench --bench crossing`.
 //!
 //! Servers with one and with two shards take turns at the same foreground jobs.
-//! A connection goes to the shard with the fewest, so one after the other they
-//! go to each shard in turn; and the functions are named so that every
+//! A connection comes to the shard with the fewest, so one after the other they
+//! come to each shard in turn; and the functions are named so that every
 //! connection uses one of the *other* shard's: of each job, submit, claim and
-//! result cross, and so do their answers. Only the processor time of the shards'
+//! result cross, and so do their answers. Connections that say who they are
+//! stay where they came; others move to their function's owner. Only the processor time of the shards'
 //! threads is counted. The generator runs in this process, on the same cores.
 
 use std::io::{Read as _, Write as _};
@@ -15,6 +16,7 @@ use std::time::Duration;
 use gearshard::protocol::decode::{Frame, decode};
 use gearshard::protocol::encode::encode;
 use gearshard::protocol::packet::{Command, Magic};
+use gearshard::reactor::Traffic;
 use gearshard::server::{Listen, Options, Server};
 use gearshard::shard::placement::owner_of;
 use mio::net::TcpStream;
@@ -39,11 +41,20 @@ enum Uses {
     Other,
 }
 
-const SCENES: [(&str, u16, Uses); 4] = [
-    ("one shard", 1, Uses::Own),
-    ("two shards, one function", 2, Uses::One),
-    ("two shards, no job crosses", 2, Uses::Own),
-    ("two shards, every job crosses", 2, Uses::Other),
+struct Scene {
+    name: &'static str,
+    shards: u16,
+    uses: Uses,
+    /// Connections stay on the shards that they came to.
+    stay: bool,
+}
+
+const SCENES: [Scene; 5] = [
+    Scene { name: "one shard", shards: 1, uses: Uses::Own, stay: true },
+    Scene { name: "two shards, one function", shards: 2, uses: Uses::One, stay: true },
+    Scene { name: "two shards, no job crosses", shards: 2, uses: Uses::Own, stay: true },
+    Scene { name: "two shards, every job crosses", shards: 2, uses: Uses::Other, stay: true },
+    Scene { name: "the same, connections move", shards: 2, uses: Uses::Other, stay: false },
 ];
 
 fn main() {
@@ -53,19 +64,20 @@ fn main() {
     }
     let mut measured = SCENES.map(|_| Vec::new());
     for _ in 0..REPEATS {
-        for ((_, shards, uses), measured) in SCENES.into_iter().zip(&mut measured) {
-            measured.push(Bench::new(shards, uses).measure());
+        for (scene, measured) in SCENES.iter().zip(&mut measured) {
+            measured.push(Bench::new(scene).measure());
         }
     }
     eprintln!("a foreground job: microseconds of the shards' threads, median (least-most) of {REPEATS}");
     let mut alone = None;
-    for ((name, ..), mut measured) in SCENES.into_iter().zip(measured) {
+    for (Scene { name, .. }, mut measured) in SCENES.iter().zip(measured) {
         measured.sort_by(|a, b| a.cpu_us.total_cmp(&b.cpu_us));
-        let Spent { cpu_us, waits } = measured[REPEATS / 2];
+        let Spent { cpu_us, waits, turns, calls, batches } = measured[REPEATS / 2];
         let (least, most) = (measured[0].cpu_us, measured[REPEATS - 1].cpu_us);
         let ratio = cpu_us / *alone.get_or_insert(cpu_us);
         eprintln!(
-            "{name:30} {cpu_us:5.2} ({least:.2}-{most:.2})  x{ratio:.2}, and has waited {waits:.3} times"
+            "{name:30} {cpu_us:5.2} ({least:.2}-{most:.2})  x{ratio:.2}; has waited {waits:.3} times, \
+             in {turns:.2} turns, with {calls:.2} sends and receives and {batches:.2} batches between shards"
         );
     }
 }
@@ -76,6 +88,11 @@ struct Spent {
     cpu_us: f64,
     /// Times that a shard's thread has waited for something, and was woken.
     waits: f64,
+    turns: f64,
+    /// Calls that sent or received something.
+    calls: f64,
+    /// Batches of messages that went between shards.
+    batches: f64,
 }
 
 enum Role {
@@ -110,7 +127,7 @@ fn function_of(owner: usize) -> String {
 }
 
 impl Bench {
-    fn new(shards: u16, uses: Uses) -> Self {
+    fn new(&Scene { shards, uses, stay, .. }: &Scene) -> Self {
         let listen = vec![Listen::Host { host: "127.0.0.1".to_owned(), port: 0 }];
         let server = Server::bind(Options { listen, shards, ..Options::default() }).expect("a free port");
         let address = server.local_addresses()[0].tcp().expect("it listens on TCP");
@@ -126,19 +143,20 @@ impl Bench {
                 Uses::Own => function_of(home),
                 Uses::Other => function_of(1 - home),
             };
-            bench.connect(address, function.as_bytes(), at / 2 % 3 == 2);
+            bench.connect(address, function.as_bytes(), at / 2 % 3 == 2, stay);
         }
         bench
     }
 
-    fn connect(&mut self, address: SocketAddr, function: &[u8], client: bool) {
+    fn connect(&mut self, address: SocketAddr, function: &[u8], client: bool, stay: bool) {
         let mut stream = std::net::TcpStream::connect(address).expect("the server listens");
         stream.set_nodelay(true).expect("it is TCP");
-        // An answer tells that the connection has reached its shard.
-        let hello = match client {
-            true => packet(Command::EchoReq, &[], b""),
-            false => [packet(Command::CanDo, &[function], b""), packet(Command::EchoReq, &[], b"")].concat(),
-        };
+        // A connection with a name stays; the answer tells that it has reached its shard.
+        let mut hello = if stay { packet(Command::SetClientId, &[b"bench"], b"") } else { Vec::new() };
+        if !client {
+            hello.extend(packet(Command::CanDo, &[function], b""));
+        }
+        hello.extend(packet(Command::EchoReq, &[], b""));
         stream.write_all(&hello).expect("the server reads");
         stream.read_exact(&mut [0; 12]).expect("the server answers");
         stream.set_nonblocking(true).expect("sockets can be");
@@ -164,12 +182,26 @@ impl Bench {
             connection.stream.write_all(&begin).expect("that little fits");
         }
         self.play(JOBS_BEFORE);
+        let before = self.so_far();
+        self.play(self.done + JOBS);
+        let after = self.so_far();
+        let [jobs, cpu_ns, waits, turns, calls, batches] =
+            std::array::from_fn(|at| (after[at] - before[at]) as f64);
+        Spent {
+            cpu_us: cpu_ns / 1000.0 / jobs,
+            waits: waits / jobs,
+            turns: turns / jobs,
+            calls: calls / jobs,
+            batches: batches / jobs,
+        }
+    }
+
+    /// Jobs, nanoseconds, waits, turns, calls and batches so far.
+    fn so_far(&self) -> [u64; 6] {
         let (cpu_ns, waits) = shards_have_spent();
-        let before = self.done;
-        self.play(before + JOBS);
-        let (cpu_ns, waits) = (shards_have_spent().0 - cpu_ns, shards_have_spent().1 - waits);
-        let jobs = (self.done - before) as f64;
-        Spent { cpu_us: cpu_ns as f64 / 1000.0 / jobs, waits: waits as f64 / jobs }
+        let sum = |figure: fn(&Traffic) -> u64| self.control.traffic().iter().map(figure).sum();
+        let (turns, calls) = (sum(|traffic| traffic.turns), sum(|traffic| traffic.sends + traffic.receives));
+        [self.done, cpu_ns, waits, turns, calls, sum(|traffic| traffic.batches_sent)]
     }
 
     fn play(&mut self, until: u64) {
