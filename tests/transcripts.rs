@@ -296,6 +296,7 @@ fn every_packet_and_every_admin_command_occurs() {
         "prioritystatus",
         "show jobs",
         "show unique jobs",
+        "show functions",
         "cancel job",
         "create function",
         "drop function",

@@ -38,6 +38,8 @@ pub enum AdminCommand<'a> {
     ShowJobs,
     /// `show unique jobs`
     ShowUniqueJobs,
+    /// `show functions`, which gearmand does not have: it answers `ERR UNKNOWN_SHOW_ARGUMENTS`.
+    ShowFunctions,
     /// `cancel job <handle>`
     CancelJob(&'a [u8]),
     /// `create function <name>`
@@ -63,6 +65,7 @@ impl AdminCommand<'_> {
             Self::PriorityStatus => b"prioritystatus".to_vec(),
             Self::ShowJobs => b"show jobs".to_vec(),
             Self::ShowUniqueJobs => b"show unique jobs".to_vec(),
+            Self::ShowFunctions => b"show functions".to_vec(),
             Self::CancelJob(handle) => of("cancel job ", handle),
             Self::CreateFunction(name) => of("create function ", name),
             Self::DropFunction(name) => of("drop function ", name),
@@ -77,7 +80,12 @@ impl AdminCommand<'_> {
     pub const fn is_list(&self) -> bool {
         matches!(
             self,
-            Self::Workers | Self::Status | Self::PriorityStatus | Self::ShowJobs | Self::ShowUniqueJobs
+            Self::Workers
+                | Self::Status
+                | Self::PriorityStatus
+                | Self::ShowJobs
+                | Self::ShowUniqueJobs
+                | Self::ShowFunctions
         )
     }
 }
@@ -147,6 +155,7 @@ fn show<'a>(words: &[&'a [u8]]) -> Result<AdminCommand<'a>, AdminError> {
     match words {
         [show] => Err(unknown(show)),
         [_, jobs] if is(jobs, b"jobs") => Ok(AdminCommand::ShowJobs),
+        [_, functions] if is(functions, b"functions") => Ok(AdminCommand::ShowFunctions),
         [_, unique, jobs] if is(unique, b"unique") && is(jobs, b"jobs") => Ok(AdminCommand::ShowUniqueJobs),
         _ => Err(AdminError::Answer(b"ERR UNKNOWN_SHOW_ARGUMENTS\r\n".to_vec())),
     }
@@ -191,13 +200,15 @@ mod tests {
     #[test]
     fn lines_are_understood_as_by_gearmand() {
         use AdminCommand::{
-            CancelJob, CreateFunction, DropFunction, MaxQueue, ShowJobs, ShowUniqueJobs, Status,
+            CancelJob, CreateFunction, DropFunction, MaxQueue, ShowFunctions, ShowJobs, ShowUniqueJobs,
+            Status,
         };
-        let cases: [(&str, AdminCommand<'_>); 13] = [
+        let cases: [(&str, AdminCommand<'_>); 14] = [
             ("STATUS extra words", Status),
             ("status ", Status),
             ("show  jobs", ShowJobs),
             ("show unique JOBS", ShowUniqueJobs),
+            ("show functions", ShowFunctions),
             ("cancel job H:x:1", CancelJob(b"H:x:1")),
             ("cancel job ", CancelJob(b"")),
             ("create function f", CreateFunction(b"f")),

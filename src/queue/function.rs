@@ -19,6 +19,8 @@ pub struct Function {
     pub(super) waiting: [usize; 3],
     /// Jobs with workers.
     pub(super) running: usize,
+    /// Jobs that are not here any more.
+    pub(super) ended: u64,
     /// `maxqueue`: how many jobs may be there for one more of a priority to
     /// be taken, by [`Priority::index`]; 0 for no limit.
     pub limits: [u32; 3],
@@ -26,7 +28,7 @@ pub struct Function {
 
 impl Function {
     fn new(name: Name) -> Self {
-        Self { name, lanes: Default::default(), waiting: [0; 3], running: 0, limits: [0; 3] }
+        Self { name, lanes: Default::default(), waiting: [0; 3], running: 0, ended: 0, limits: [0; 3] }
     }
 
     /// Jobs that wait at a priority, epoch jobs included.
@@ -39,6 +41,12 @@ impl Function {
     #[must_use]
     pub fn running(&self) -> usize {
         self.running
+    }
+
+    /// How many jobs have come and gone, however they ended.
+    #[must_use]
+    pub fn ended(&self) -> u64 {
+        self.ended
     }
 
     /// All jobs: waiting, scheduled and running.

@@ -321,6 +321,7 @@ impl Queue {
                 self.functions[function].waiting[lane] -= 1;
             }
         }
+        self.functions[function].ended += 1;
         self.body_bytes -= self.job(at).body().len();
         let job = self.jobs.remove(at).expect("the index names a job");
         self.by_number.remove(job.number);
@@ -331,6 +332,14 @@ impl Queue {
             let jobs = &mut self.jobs;
             self.packed.remove(place, &mut |job, place| jobs[job].stored = Stored::Packed(place));
         }
+    }
+
+    /// The smallest number of a function's jobs that could run at once. Of every priority only the one
+    /// that is served next is looked at: one that a worker lost stands behind younger ones.
+    #[must_use]
+    pub fn oldest_runnable(&self, function: u32) -> Option<u64> {
+        let first = |priority| self.functions[function].first(priority, &self.jobs);
+        Priority::FROM_HIGH.into_iter().filter_map(first).map(|at| self.jobs[at].number).min()
     }
 
     /// Unix seconds at which the next scheduled job falls due.

@@ -189,6 +189,8 @@ pub enum AdminQuery {
     ShowJobs,
     /// Lines of `show unique jobs`.
     ShowUniqueJobs,
+    /// Lines of `show functions`.
+    ShowFunctions,
     /// `cancel job`
     Cancel {
         /// The number in the handle.

@@ -8,7 +8,7 @@ use super::connection::Question;
 use super::context::Context;
 use super::gathered::Gathered;
 use super::home::Home;
-use super::ids::{ConnId, ShardId};
+use super::ids::{ConnId, Now, ShardId};
 use super::message::{AdminQuery, Message, Reply};
 use super::outbox::{Outbox, Urgency};
 use super::owner::{DropRefusal, Owner};
@@ -38,6 +38,7 @@ impl Home {
             AdminCommand::PriorityStatus => self.ask_all(conn, &AdminQuery::PriorityStatus, cx),
             AdminCommand::ShowJobs => self.ask_all(conn, &AdminQuery::ShowJobs, cx),
             AdminCommand::ShowUniqueJobs => self.ask_all(conn, &AdminQuery::ShowUniqueJobs, cx),
+            AdminCommand::ShowFunctions => self.ask_all(conn, &AdminQuery::ShowFunctions, cx),
             AdminCommand::CancelJob(handle) => match settings.handle_prefix.parse(handle) {
                 None => self.say(conn, admin::UNKNOWN_JOB, cx),
                 Some(number) => {
@@ -145,6 +146,7 @@ pub(super) fn admin<O: Outbox>(
         AdminQuery::PriorityStatus => priority_status_text(owner),
         AdminQuery::ShowJobs => jobs_text(owner, cx.settings),
         AdminQuery::ShowUniqueJobs => uniques_text(owner),
+        AdminQuery::ShowFunctions => functions_text(owner, cx.now),
         AdminQuery::Cancel { number } => {
             if owner.cancel(*number, cx) {
                 admin::OK.to_vec()
@@ -202,6 +204,19 @@ fn priority_status_text(owner: &Owner) -> Vec<u8> {
     for (at, function) in owner.queue.functions.iter() {
         let [high, normal, low] = Priority::FROM_HIGH.map(|priority| function.waiting(priority) as u64);
         push_row(&mut text, &function.name, &[high, normal, low, owner.workers(at)]);
+    }
+    text
+}
+
+// `<name>\t<ended>\t<milliseconds>`: jobs that have left the queue so far, and how old the oldest one
+// is that could run at once; 0 where none could.
+fn functions_text(owner: &Owner, now: Now) -> Vec<u8> {
+    let mut text = Vec::new();
+    for (at, function) in owner.queue.functions.iter() {
+        // Numbers are about the microseconds since 1970 at which jobs came.
+        let oldest = owner.queue.oldest_runnable(at);
+        let oldest_ms = oldest.map_or(0, |number| now.unix_us.saturating_sub(number) / 1000);
+        push_row(&mut text, &function.name, &[function.ended(), oldest_ms]);
     }
     text
 }

@@ -59,6 +59,33 @@ fn lists_say_what_there_is(server: &mut Server) {
     assert_eq!(admin.raw("cancel job x").unwrap(), b"ERR UNKNOWN_JOB\r\n");
 }
 
+#[test]
+fn activity_is_told_by_our_server_only() {
+    let server = Server::gearshard(&["--threads=2"]);
+    let client = client(&server);
+    client.submit_background(Job::new("f", "")).unwrap();
+    client.submit_background(Job::new("later", "").after(Duration::from_secs(3600))).unwrap();
+    let mut admin = admin(server.address());
+    let mut of = |name: &str| {
+        let rows = admin.show_functions().unwrap();
+        let row = rows.into_iter().find(|row| row.name == name.as_bytes()).unwrap();
+        (row.ended, row.oldest_waiting)
+    };
+    let before = of("f");
+    assert_eq!(before.0, 0);
+    wait_until("the waiting job grows older", || of("f").1 > before.1);
+    assert_eq!(of("later"), (0, Duration::ZERO), "its time has not come");
+    let worker = worker(&server).function("f", |_| Ok("")).start().unwrap();
+    wait_until("the job is done", || of("f") == (1, Duration::ZERO));
+    assert!(client.submit(Job::new("f", "")).unwrap().wait().is_ok());
+    wait_until("another one is", || of("f").0 == 2);
+    drop(worker);
+
+    let gearmand = Server::gearmand(&[]);
+    let refused = Admin::new(gearmand.address().into(), DEADLINE).show_functions();
+    assert!(matches!(refused, Err(AdminError::Refused { .. })), "{refused:?}");
+}
+
 fn orders_are_carried_out(server: &mut Server) {
     let mut admin = admin(server.address());
     admin.create_function("made").unwrap();

@@ -39,13 +39,17 @@ fn keys_sort_and_hide(server: &mut Server) {
     let lines = top.wait_for("table", |lines| order(lines) == ["many", "some", "few", "idle"]);
     assert!(lines[0].starts_with("gearctl top  "), "{lines:?}");
     assert!(lines[1].contains("up, 9 waiting, 0 running, 4 functions"), "{lines:?}");
-    assert!(lines[2].contains("▼WAITING") && lines[2].contains("BACKLOG"), "{lines:?}");
-    assert!(lines[23].starts_with("q quit  1-7 sort  r reverse"), "{lines:?}");
+    assert!(lines[2].contains("▼WAITING") && lines[2].contains("OLDEST"), "{lines:?}");
+    assert!(lines[23].starts_with("q quit  ←→ sort  r reverse"), "{lines:?}");
     for (key, expected) in [
         ("1", ["few", "idle", "many", "some"]),
         ("1", ["some", "many", "idle", "few"]),
         ("5", ["idle", "few", "many", "some"]),
         ("3", ["many", "some", "few", "idle"]),
+        ("r", ["idle", "few", "some", "many"]),
+        // To the column before, which is the one of names, and back to its right.
+        ("\u{1b}[D", ["few", "idle", "many", "some"]),
+        ("\u{1b}[C", ["many", "some", "few", "idle"]),
         ("r", ["idle", "few", "some", "many"]),
     ] {
         top.press(key);
@@ -87,13 +91,13 @@ fn a_batch_is_text(server: &mut Server) {
     let _worker = fill(server);
     let text = printed(at(server, &["top", "-i", "20ms"]));
     let lines: Vec<_> = text.lines().collect();
-    assert!(lines[0].starts_with("FUNCTION  WAITING  RUNNING  WORKERS  CHANGE/s  BACKLOG"), "{text}");
+    assert!(lines[0].starts_with("FUNCTION  WAITING  RUNNING  WORKERS  IN/s  DONE/s  OLDEST"), "{text}");
     assert!(lines[1].starts_with("many            5        0        0"), "{text}");
     assert!(!text.contains('\u{1b}'), "{text:?}");
     let rows = json(at(server, &["top", "-i", "20ms", "--json", "--sort", "function", "i*", "few"]));
     assert_eq!(rows.as_array().unwrap().len(), 2, "{rows}");
     assert_eq!((&rows[0]["function"], &rows[0]["waiting"]), (&"few".into(), &1.into()));
-    assert_eq!((&rows[0]["backlog_is_older"], &rows[1]["workers"]), (&true.into(), &1.into()));
+    assert_eq!(rows[1]["workers"], 1);
     assert_eq!(printed(at(server, &["top", "-i", "20ms", "-n", "3", "-q"])).matches("FUNCTION").count(), 3);
     let both = format!("{},{}", server.address(), nowhere());
     let finished = fails(gearctl(&["top", "-b", "-i", "20ms", "-s", &both]), 3, "cannot reach");
@@ -101,26 +105,64 @@ fn a_batch_is_text(server: &mut Server) {
     fails(at(server, &["top", "--sort", "size"]), 2, "waiting");
 }
 
-#[test]
-fn change_is_told_by_the_second() {
-    let server = Server::gearshard(&[]);
-    let client = client(&server);
-    let mut top = Process::start(at(&server, &["top", "--json", "-n", "0", "-i", "10ms"]), b"");
+/// What `top` knows of `grows` in a figure, as it comes to know it.
+fn figures_of_growth(server: &Server, figure: &str) -> String {
+    let client = client(server);
+    let mut top = Process::start(at(server, &["top", "--json", "-n", "0", "-i", "10ms"]), b"");
     top.wait_for_output("[]\n");
     for _ in 0..500 {
         client.submit_background(Job::new("grows", "")).unwrap();
     }
+    let mut kind = String::new();
     wait_until("growth is seen", || {
         let text = top.stdout();
         // The last line may not be whole yet.
         let tables = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let grows =
-            |table: serde_json::Value| table[0]["change_per_second"].as_f64().is_some_and(|by| by > 0.0);
-        tables.into_iter().any(grows)
+        let seen = tables.into_iter().find(|table| table[0][figure]["value"].as_f64() > Some(0.0));
+        kind = seen.map(|table| table[0][figure]["is"].as_str().unwrap().to_owned()).unwrap_or_default();
+        !kind.is_empty()
     });
-    wait_until("the backlog has an end", || top.stdout().contains("\"backlog_is_older\":false"));
     top.signal("INT");
     assert!(top.finish().success().stderr.is_empty());
+    kind
+}
+
+#[test]
+fn what_a_server_does_not_tell_has_bounds() {
+    for (figure, bound) in [("in_per_second", "at_least"), ("oldest_seconds", "at_most")] {
+        assert_eq!(figures_of_growth(&Server::gearshard(&["--threads=2"]), figure), "exactly");
+        assert_eq!(figures_of_growth(&Server::gearmand(&[]), figure), bound);
+    }
+}
+
+#[test]
+fn jobs_that_end_are_counted() {
+    let server = Server::gearshard(&["--threads=2"]);
+    let _worker = crate::usual_worker(&server);
+    let client = client(&server);
+    let mut top = Terminal::start(&at(&server, &["top", "-i", "50ms", "--sort", "done"]), 80, 24);
+    top.wait_for("rates", |lines| {
+        lines.iter().any(|line| line.starts_with("reverse ") && line.contains(" 0 "))
+    });
+    let done = |lines: &[String]| {
+        let row = lines.iter().find(|line| line.starts_with("reverse "))?;
+        row.split_whitespace().nth(5)?.parse::<f64>().ok()
+    };
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                client.run(Job::new("reverse", "x")).unwrap();
+            }
+        });
+        let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            top.wait_for("jobs that end", |lines| done(lines) > Some(1.0));
+        }));
+        stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        seen.unwrap();
+    });
+    top.press("q");
+    assert!(top.end().success());
 }
 
 #[test]
@@ -137,7 +179,7 @@ fn nothing_is_broken_on_a_screen_of_any_size() {
         let shown = top.wait_for("title", |shown| shown[0].starts_with(title));
         assert_eq!(shown.len(), usize::from(lines));
         if lines >= 12 {
-            let expected = if columns >= 60 { "BACKLOG" } else { "WORKERS" };
+            let expected = if columns >= 60 { "OLDEST" } else { "WORKERS" };
             let shown = top.wait_for("table", |shown| shown.iter().any(|line| line.contains("many ")));
             let heading = shown.iter().find(|line| line.contains("FUNCTION")).unwrap();
             assert!(heading.trim_end().ends_with(expected), "{shown:#?}");
@@ -155,14 +197,14 @@ fn a_screen_that_changes_its_size_is_drawn_anew() {
     let server = Server::gearshard(&[]);
     let _worker = fill(&server);
     let mut top = top(&server, 80, 24);
-    top.wait_for("wide table", |lines| lines[2].contains("BACKLOG"));
+    top.wait_for("wide table", |lines| lines[2].contains("OLDEST"));
     top.resize(40, 10);
     let lines = top.wait_for("narrow table", |lines| {
-        lines[2].contains("WORKERS") && !lines[2].contains("BACKLOG") && lines[9].starts_with("q quit")
+        lines[2].contains("WORKERS") && !lines[2].contains("OLDEST") && lines[9].starts_with("q quit")
     });
     assert_eq!(lines.len(), 10);
     top.resize(120, 30);
-    top.wait_for("wide table", |lines| lines[2].contains("BACKLOG") && lines[29].contains("scroll"));
+    top.wait_for("wide table", |lines| lines[2].contains("OLDEST") && lines[29].contains("scroll"));
     top.press("\u{1b}");
     assert!(top.end().success());
 }

@@ -18,7 +18,7 @@ mod error;
 mod rows;
 
 pub use error::AdminError;
-pub use rows::{FunctionPriorities, FunctionStatus, Peer, QueuedJob};
+pub use rows::{FunctionActivity, FunctionPriorities, FunctionStatus, Peer, QueuedJob};
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -113,6 +113,14 @@ impl Admin {
     /// See [`AdminError`].
     pub fn prioritystatus(&mut self) -> Result<Vec<FunctionPriorities>, AdminError> {
         self.list(AdminCommand::PriorityStatus, &Shape::Ends(rows::function_priorities))
+    }
+
+    /// What the functions have been doing. Of this crate's server only; others refuse.
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub fn show_functions(&mut self) -> Result<Vec<FunctionActivity>, AdminError> {
+        self.list(AdminCommand::ShowFunctions, &Shape::Ends(rows::function_activity))
     }
 
     /// All connections, this one included.

@@ -5,6 +5,7 @@
 //! several lines. Source: gearmand-spec.md, section 13.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// How much of a name that runs over several lines is gathered before it counts as garbage.
 const FRAGMENT_BYTES_MAX: usize = 4096;
@@ -94,6 +95,17 @@ pub struct FunctionPriorities {
     pub workers: u64,
 }
 
+/// What a function has been doing, from `show functions`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionActivity {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// Jobs that have ended, one way or the other, since the server knows the function.
+    pub ended: u64,
+    /// For how long the oldest job has waited that could run at once; zero when there is none.
+    pub oldest_waiting: Duration,
+}
+
 /// A connection to a server, from `workers`: a worker's, a client's or an administrator's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
@@ -147,6 +159,12 @@ pub(super) fn function_status(line: &[u8]) -> Option<FunctionStatus> {
 pub(super) fn function_priorities(line: &[u8]) -> Option<FunctionPriorities> {
     let (name, [high, normal, low, workers]) = numbers(line)?;
     Some(FunctionPriorities { name: name.to_vec(), high, normal, low, workers })
+}
+
+pub(super) fn function_activity(line: &[u8]) -> Option<FunctionActivity> {
+    let (name, [ended, oldest_ms]) = numbers(line)?;
+    let oldest_waiting = Duration::from_millis(oldest_ms);
+    Some(FunctionActivity { name: name.to_vec(), ended, oldest_waiting })
 }
 
 pub(super) fn queued_job(line: &[u8]) -> Option<QueuedJob> {

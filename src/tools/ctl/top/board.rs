@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::view::{Column, View};
-use crate::client::admin::{AdminError, FunctionStatus};
+use crate::client::admin::{AdminError, FunctionActivity, FunctionStatus};
 use crate::tools::ctl::pattern::chosen;
 use crate::tools::ctl::text::shown;
 
@@ -14,25 +14,69 @@ use crate::tools::ctl::text::shown;
 pub(super) struct Sample {
     pub(super) server: usize,
     pub(super) at: Instant,
-    pub(super) answer: Result<Vec<FunctionStatus>, AdminError>,
+    pub(super) answer: Result<Answer, AdminError>,
+}
+
+/// What a server told.
+pub(super) struct Answer {
+    pub(super) functions: Vec<FunctionStatus>,
+    /// Of a server that tells it.
+    pub(super) activity: Option<Vec<FunctionActivity>>,
 }
 
 /// One function of one server.
 struct Function {
     status: FunctionStatus,
-    /// Jobs a second; known from the second sample on.
-    change: Option<f64>,
+    /// Its numbers by a server that tells them.
+    ended: Option<u64>,
+    oldest: Option<Duration>,
+    /// Jobs that come and that end in a second; known from the second sample on.
+    rates: Option<[Figure; 2]>,
     backlog: Backlog,
 }
 
-/// Since when jobs have been waiting.
+/// A number, or what is known of it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(tag = "is", content = "value", rename_all = "snake_case")]
+pub(super) enum Figure {
+    Exactly(f64),
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Figure {
+    pub(super) const fn value(self) -> f64 {
+        let (Self::Exactly(value) | Self::AtLeast(value) | Self::AtMost(value)) = self;
+        value
+    }
+
+    /// The sum of two; of one that is exact and one that is not it is a bound too.
+    fn add(self, other: Self) -> Self {
+        let sum = self.value() + other.value();
+        match (self, other) {
+            (Self::Exactly(_), Self::Exactly(_)) => Self::Exactly(sum),
+            _ => Self::AtLeast(sum),
+        }
+    }
+
+    /// The greater of two ages.
+    fn older(self, other: Self) -> Self {
+        let value = self.value().max(other.value());
+        match (self, other) {
+            (Self::Exactly(_), Self::Exactly(_)) => Self::Exactly(value),
+            _ => Self::AtMost(value),
+        }
+    }
+}
+
+/// Since when jobs have been waiting without a break, as far as was seen.
 #[derive(Clone, Copy)]
 enum Backlog {
     None,
-    /// It began after the function was seen without.
+    /// The function was seen without then: no waiting job is older.
     Since(Instant),
     /// It was there already at the first sample.
-    Before(Instant),
+    Before,
 }
 
 /// What is known of a server.
@@ -65,10 +109,10 @@ pub(super) struct Row {
     pub(super) waiting: u64,
     pub(super) running: u64,
     pub(super) workers: u64,
-    pub(super) change_per_second: Option<f64>,
-    pub(super) backlog_seconds: Option<f64>,
-    /// The backlog is at least as old as that.
-    pub(super) backlog_is_older: bool,
+    pub(super) in_per_second: Option<Figure>,
+    pub(super) done_per_second: Option<Figure>,
+    /// How old the oldest waiting job is.
+    pub(super) oldest_seconds: Option<Figure>,
 }
 
 /// The sums of a server.
@@ -109,12 +153,17 @@ impl Board {
                 server.sampled = None;
                 server.state = State::Away(error);
             }
-            Ok(rows) => {
+            Ok(answer) => {
+                let activity = answer.activity.map(|rows| {
+                    let by_name = |row: FunctionActivity| (row.name.clone(), row);
+                    rows.into_iter().map(by_name).collect::<BTreeMap<_, _>>()
+                });
                 let passed = server.sampled.map(|before| sample.at.duration_since(before));
                 let mut before = std::mem::take(&mut server.functions);
-                for status in rows {
+                for status in answer.functions {
                     let earlier = before.remove(&status.name);
-                    let function = Function::after(earlier.as_ref(), status, sample.at, passed);
+                    let activity = activity.as_ref().and_then(|rows| rows.get(&status.name));
+                    let function = Function::after(earlier.as_ref(), status, activity, sample.at, passed);
                     server.functions.insert(function.status.name.clone(), function);
                 }
                 server.sampled = Some(sample.at);
@@ -166,33 +215,53 @@ impl Server {
 
 impl Function {
     /// `passed` is the time since the server's sample before, if there is one.
-    fn after(earlier: Option<&Self>, status: FunctionStatus, at: Instant, passed: Option<Duration>) -> Self {
+    fn after(
+        earlier: Option<&Self>,
+        status: FunctionStatus,
+        activity: Option<&FunctionActivity>,
+        at: Instant,
+        passed: Option<Duration>,
+    ) -> Self {
         let backlog = match (status.waiting(), earlier.map(|earlier| earlier.backlog)) {
             (0, _) => Backlog::None,
-            (_, Some(since @ (Backlog::Since(_) | Backlog::Before(_)))) => since,
-            (_, Some(Backlog::None)) => Backlog::Since(at),
-            // A function that the sample before did not have was empty then.
-            (_, None) => {
-                if passed.is_some() {
-                    Backlog::Since(at)
-                } else {
-                    Backlog::Before(at)
-                }
+            (_, Some(since @ (Backlog::Since(_) | Backlog::Before))) => since,
+            // The job came after the sample before.
+            (_, Some(Backlog::None)) => {
+                Backlog::Since(passed.and_then(|passed| at.checked_sub(passed)).unwrap_or(at))
             }
+            // A function that the sample before did not have was empty then.
+            (_, None) => match passed.and_then(|passed| at.checked_sub(passed)) {
+                Some(before) => Backlog::Since(before),
+                None => Backlog::Before,
+            },
         };
-        let change = passed.filter(|passed| !passed.is_zero()).map(|passed| {
+        let ended = activity.map(|activity| activity.ended);
+        let rates = passed.filter(|passed| !passed.is_zero()).map(|passed| {
             let before = earlier.map_or(0, |earlier| earlier.status.total);
-            (status.total as f64 - before as f64) / passed.as_secs_f64()
+            let change = (status.total as f64 - before as f64) / passed.as_secs_f64();
+            let earlier_ended = match earlier {
+                Some(earlier) => earlier.ended,
+                None => Some(0),
+            };
+            // A function that was dropped and made again counts anew.
+            match ended.zip(earlier_ended).and_then(|(ended, earlier)| ended.checked_sub(earlier)) {
+                Some(ended) => {
+                    let done = ended as f64 / passed.as_secs_f64();
+                    [Figure::Exactly((change + done).max(0.0)), Figure::Exactly(done)]
+                }
+                None => [Figure::AtLeast(change.max(0.0)), Figure::AtLeast((-change).max(0.0))],
+            }
         });
-        Self { status, change, backlog }
+        Self { status, ended, oldest: activity.map(|activity| activity.oldest_waiting), rates, backlog }
     }
 
     fn row(&self, server: Option<&str>, now: Instant) -> Row {
-        let seconds = |since: Instant| now.saturating_duration_since(since).as_secs_f64();
-        let (backlog_seconds, backlog_is_older) = match self.backlog {
-            Backlog::None => (None, false),
-            Backlog::Since(since) => (Some(seconds(since)), false),
-            Backlog::Before(since) => (Some(seconds(since)), true),
+        let oldest_seconds = match (self.oldest, self.backlog) {
+            (Some(oldest), _) if !oldest.is_zero() => Some(Figure::Exactly(oldest.as_secs_f64())),
+            (Some(_), _) | (None, Backlog::None | Backlog::Before) => None,
+            (None, Backlog::Since(since)) => {
+                Some(Figure::AtMost(now.saturating_duration_since(since).as_secs_f64()))
+            }
         };
         Row {
             server: server.map(str::to_owned),
@@ -200,9 +269,9 @@ impl Function {
             waiting: self.status.waiting(),
             running: self.status.running,
             workers: self.status.workers,
-            change_per_second: self.change,
-            backlog_seconds,
-            backlog_is_older,
+            in_per_second: self.rates.map(|[incoming, _]| incoming),
+            done_per_second: self.rates.map(|[_, done]| done),
+            oldest_seconds,
         }
     }
 }
@@ -212,12 +281,13 @@ impl Row {
         self.waiting += other.waiting;
         self.running += other.running;
         self.workers += other.workers;
-        let both = self.change_per_second.zip(other.change_per_second);
-        self.change_per_second = both.map(|(one, other)| one + other);
-        if other.backlog_seconds > self.backlog_seconds {
-            self.backlog_seconds = other.backlog_seconds;
-        }
-        self.backlog_is_older |= other.backlog_is_older;
+        let sum = |one: Option<Figure>, other: Option<Figure>| Some(one?.add(other?));
+        self.in_per_second = sum(self.in_per_second, other.in_per_second);
+        self.done_per_second = sum(self.done_per_second, other.done_per_second);
+        self.oldest_seconds = match (self.oldest_seconds, other.oldest_seconds) {
+            (Some(one), Some(other)) => Some(one.older(other)),
+            (one, other) => one.or(other),
+        };
     }
 }
 
@@ -229,8 +299,9 @@ fn sort(rows: &mut [Row], view: &View) {
         Column::Waiting => row.waiting as f64,
         Column::Running => row.running as f64,
         Column::Workers => row.workers as f64,
-        Column::Change => row.change_per_second.unwrap_or(f64::NEG_INFINITY),
-        Column::Backlog => row.backlog_seconds.unwrap_or(f64::NEG_INFINITY),
+        Column::In => row.in_per_second.map_or(f64::NEG_INFINITY, Figure::value),
+        Column::Done => row.done_per_second.map_or(f64::NEG_INFINITY, Figure::value),
+        Column::Oldest => row.oldest_seconds.map_or(f64::NEG_INFINITY, Figure::value),
     };
     match (view.sort, view.is_reversed) {
         (Column::Function, false) => {}
@@ -253,32 +324,61 @@ mod tests {
             running,
             workers: 1,
         };
-        Sample { server, at, answer: Ok(rows.iter().map(row).collect()) }
+        let functions = rows.iter().map(row).collect();
+        Sample { server, at, answer: Ok(Answer { functions, activity: None }) }
+    }
+
+    /// The figures of a function 20 seconds after the start.
+    fn figures(board: &Board, name: &str, start: Instant) -> [Option<Figure>; 3] {
+        let row = board.servers[0].functions[name.as_bytes()].row(None, start + Duration::from_secs(20));
+        [row.in_per_second, row.done_per_second, row.oldest_seconds]
     }
 
     #[test]
-    fn change_and_backlog_follow_from_what_was_seen() {
+    fn a_server_that_tells_little_leaves_bounds() {
         let mut board = Board::new(vec!["one".to_owned()]);
         let start = Instant::now();
         let later = |seconds| start + Duration::from_secs(seconds);
-        let look = |board: &Board| {
-            let functions = &board.servers[0].functions;
-            let of = |name: &str| functions[name.as_bytes()].row(None, later(20));
-            [of("old"), of("new")]
-                .map(|row| (row.change_per_second, row.backlog_seconds, row.backlog_is_older))
-        };
+        let at_least = |incoming, done| [incoming, done].map(|rate| Some(Figure::AtLeast(rate)));
+        let look = |board: &Board, name| figures(board, name, start);
         board.add(sample(0, start, &[("old", 10, 1), ("new", 1, 1)]));
-        assert_eq!(look(&board), [(None, Some(20.0), true), (None, None, false)]);
+        assert_eq!(look(&board, "old"), [None, None, None]);
         board.add(sample(0, later(2), &[("old", 4, 1), ("new", 6, 1)]));
-        assert_eq!(look(&board), [(Some(-3.0), Some(20.0), true), (Some(2.5), Some(18.0), false)]);
+        assert_eq!(look(&board, "old")[..2], at_least(0.0, 3.0));
+        assert_eq!(look(&board, "old")[2], None, "there were jobs before anybody looked");
+        assert_eq!(look(&board, "new")[..2], at_least(2.5, 0.0));
+        assert_eq!(look(&board, "new")[2], Some(Figure::AtMost(20.0)), "none waited at the start");
         board.add(sample(0, later(4), &[("old", 1, 1), ("new", 6, 1)]));
         board.add(sample(0, later(6), &[("old", 2, 1), ("new", 6, 1)]));
-        assert_eq!(look(&board), [(Some(0.5), Some(14.0), false), (Some(0.0), Some(18.0), false)]);
+        assert_eq!(look(&board, "old")[2], Some(Figure::AtMost(16.0)));
         let lost = AdminError::Lost { server: "one:1".parse().unwrap(), error: None };
         board.add(Sample { server: 0, at: later(7), answer: Err(lost) });
         assert!(board.servers[0].functions.is_empty());
-        board.add(sample(0, later(8), &[("old", 2, 1), ("new", 6, 1)]));
-        assert_eq!(look(&board)[0], (None, Some(12.0), true), "it may have had them all the while");
+        board.add(sample(0, later(8), &[("old", 2, 1)]));
+        assert_eq!(look(&board, "old"), [None, None, None], "it may have had them all the while");
+    }
+
+    #[test]
+    fn a_server_that_tells_more_leaves_none() {
+        let mut board = Board::new(vec!["one".to_owned()]);
+        let start = Instant::now();
+        let told = |seconds, total, ended, oldest_s| {
+            let mut sample = sample(0, start + Duration::from_secs(seconds), &[("f", total, 0)]);
+            let oldest_waiting = Duration::from_secs(oldest_s);
+            let row = FunctionActivity { name: b"f".to_vec(), ended, oldest_waiting };
+            sample.answer.as_mut().unwrap().activity = Some(vec![row]);
+            sample
+        };
+        board.add(told(0, 10, 100, 7));
+        assert_eq!(figures(&board, "f", start), [None, None, Some(Figure::Exactly(7.0))]);
+        board.add(told(2, 4, 120, 0));
+        assert_eq!(
+            figures(&board, "f", start),
+            [Some(Figure::Exactly(7.0)), Some(Figure::Exactly(10.0)), None]
+        );
+        // Dropped and made again.
+        board.add(told(4, 8, 1, 0));
+        assert_eq!(figures(&board, "f", start)[0], Some(Figure::AtLeast(2.0)));
     }
 
     #[test]

@@ -36,13 +36,16 @@ fn press(key: KeyEvent, view: &mut View) -> Next {
     }
     match key.code {
         KeyCode::Char('q') | KeyCode::Esc => return Next::End,
-        KeyCode::Char('1') => sort(view, Column::Function),
-        KeyCode::Char('2') => sort(view, Column::Server),
-        KeyCode::Char('3') => sort(view, Column::Waiting),
-        KeyCode::Char('4') => sort(view, Column::Running),
-        KeyCode::Char('5') => sort(view, Column::Workers),
-        KeyCode::Char('6') => sort(view, Column::Change),
-        KeyCode::Char('7') => sort(view, Column::Backlog),
+        KeyCode::Char('1') => view.sort_by(Column::Function),
+        KeyCode::Char('2') => view.sort_by(Column::Server),
+        KeyCode::Char('3') => view.sort_by(Column::Waiting),
+        KeyCode::Char('4') => view.sort_by(Column::Running),
+        KeyCode::Char('5') => view.sort_by(Column::Workers),
+        KeyCode::Char('6') => view.sort_by(Column::In),
+        KeyCode::Char('7') => view.sort_by(Column::Done),
+        KeyCode::Char('8') => view.sort_by(Column::Oldest),
+        KeyCode::Left | KeyCode::Char('h') => view.sort_beside(false),
+        KeyCode::Right | KeyCode::Char('l') => view.sort_beside(true),
         KeyCode::Char('r') => view.is_reversed = !view.is_reversed,
         KeyCode::Char('i') => view.hides_idle = !view.hides_idle,
         KeyCode::Char('m') => view.is_merged = !view.is_merged,
@@ -56,11 +59,4 @@ fn press(key: KeyEvent, view: &mut View) -> Next {
         _ => return Next::Nothing,
     }
     Next::Changed
-}
-
-/// The same column once more turns the order round.
-fn sort(view: &mut View, column: Column) {
-    view.is_reversed = view.sort == column && !view.is_reversed;
-    view.sort = column;
-    view.above = 0;
 }

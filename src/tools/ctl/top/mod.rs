@@ -18,7 +18,8 @@ use super::interrupt::Interrupts;
 use super::table::table;
 use super::text::duration;
 use crate::client::Admin;
-use board::{Board, Sample};
+use crate::client::admin::AdminError;
+use board::{Answer, Board, Sample};
 use keys::Next;
 use screen::Screen;
 use view::{Column, View};
@@ -34,11 +35,20 @@ Columns:
   WAITING   jobs without a worker, those included whose time has not come
   RUNNING   jobs with a worker
   WORKERS   workers that are connected, busy or not
-  CHANGE/s  by how many jobs a second the total grows or shrinks; servers do not tell how many come and go
-  BACKLOG   for how long jobs have been waiting without a break, as far as was seen: no waiting job is
-            older, except with a > before it: then there was a backlog already when top began to look";
+  IN/s      jobs that come in a second
+  DONE/s    jobs that end in a second, one way or the other
+  OLDEST    how long the oldest job has waited that could run at once
+gearshard tells all of them. Other servers tell no more than how many jobs there are, so that the last three are
+bounds: >5 for at least 5, known from the growing or shrinking of the queue; <20s for at most 20 seconds, since the
+queue was seen empty; - where nothing is known.
 
-/// Watch functions: waiting, running, workers, change and backlog, in a table that keys sort
+Keys:
+  q, Esc, Ctrl-C  end                       i         hide functions without jobs, or show them
+  ←→, 1 to 8      sort by another column    m         add up servers, or tell them apart
+  r               turn the order round      p, space  pause
+  ↑↓, PageUp...   scroll";
+
+/// Watch functions: waiting, running, workers, rates and the oldest job, in a table that keys sort
 ///
 /// Where standard output is no terminal, and with --batch, it prints the table as text.
 #[derive(Args, Debug)]
@@ -104,13 +114,32 @@ fn sample_all(admins: Vec<Admin>, interval: Duration) -> Receiver<Sample> {
 }
 
 fn sample(server: usize, mut admin: Admin, interval: Duration, send: &SyncSender<Sample>) {
+    // Not of every server; it may be another one once it has been away.
+    let mut tells_activity = true;
     loop {
         let asked = Instant::now();
-        let answer = admin.status();
+        let answer = ask(&mut admin, &mut tells_activity);
+        tells_activity |= answer.is_err();
         if send.send(Sample { server, at: Instant::now(), answer }).is_err() {
             return;
         }
         thread::sleep(interval.saturating_sub(asked.elapsed()));
+    }
+}
+
+fn ask(admin: &mut Admin, tells_activity: &mut bool) -> Result<Answer, AdminError> {
+    let functions = admin.status()?;
+    let activity = match *tells_activity {
+        true => admin.show_functions(),
+        false => return Ok(Answer { functions, activity: None }),
+    };
+    match activity {
+        Ok(rows) => Ok(Answer { functions, activity: Some(rows) }),
+        Err(AdminError::Refused { .. }) => {
+            *tells_activity = false;
+            Ok(Answer { functions, activity: None })
+        }
+        Err(error) => Err(error),
     }
 }
 

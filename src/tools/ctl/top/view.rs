@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::Options;
-use super::board::{Board, Row, Server, State};
+use super::board::{Board, Figure, Row, Server, State};
 use crate::tools::ctl::table::{Heading, Side, aligned};
 use crate::tools::ctl::text::shown;
 
@@ -22,8 +22,9 @@ pub(super) enum Column {
     Waiting,
     Running,
     Workers,
-    Change,
-    Backlog,
+    In,
+    Done,
+    Oldest,
 }
 
 impl Column {
@@ -34,8 +35,9 @@ impl Column {
             Self::Waiting => ("WAITING", Side::Right),
             Self::Running => ("RUNNING", Side::Right),
             Self::Workers => ("WORKERS", Side::Right),
-            Self::Change => ("CHANGE/s", Side::Right),
-            Self::Backlog => ("BACKLOG", Side::Right),
+            Self::In => ("IN/s", Side::Right),
+            Self::Done => ("DONE/s", Side::Right),
+            Self::Oldest => ("OLDEST", Side::Right),
         }
     }
 
@@ -47,19 +49,30 @@ impl Column {
             Self::Waiting => row.waiting.to_string(),
             Self::Running => row.running.to_string(),
             Self::Workers => row.workers.to_string(),
-            Self::Change => row.change_per_second.map_or_else(nothing, change),
-            Self::Backlog => row.backlog_seconds.map_or_else(nothing, |seconds| {
-                format!("{}{}", if row.backlog_is_older { ">" } else { "" }, age(seconds))
-            }),
+            Self::In => row.in_per_second.map_or_else(nothing, |figure| bounded(figure, rate)),
+            Self::Done => row.done_per_second.map_or_else(nothing, |figure| bounded(figure, rate)),
+            Self::Oldest => row.oldest_seconds.map_or_else(nothing, |figure| bounded(figure, age)),
         }
     }
 }
 
-fn change(per_second: f64) -> String {
+/// A figure with a sign where it is a bound; a bound that says nothing is none.
+fn bounded(figure: Figure, show: impl Fn(f64) -> String) -> String {
+    match figure {
+        Figure::Exactly(value) => show(value),
+        Figure::AtLeast(value) if value < 0.05 => "-".to_owned(),
+        Figure::AtLeast(value) => format!(">{}", show(value)),
+        Figure::AtMost(value) => format!("<{}", show(value)),
+    }
+}
+
+fn rate(per_second: f64) -> String {
     match per_second {
-        none if none.abs() < 0.05 => "0".to_owned(),
-        few if few.abs() < 9.95 => format!("{few:+.1}"),
-        many => format!("{many:+.0}"),
+        none if none < 0.05 => "0".to_owned(),
+        few if few < 9.95 => format!("{few:.1}"),
+        many if many < 99_999.5 => format!("{many:.0}"),
+        more if more < 9_999_500.0 => format!("{:.0}k", more / 1e3),
+        most => format!("{:.0}M", most / 1e6),
     }
 }
 
@@ -105,6 +118,8 @@ pub(super) struct View {
     pub(super) is_paused: bool,
     /// How many rows are above the screen.
     pub(super) above: usize,
+    /// The columns that were drawn last, from the left.
+    drawn: Vec<Column>,
 }
 
 impl View {
@@ -123,6 +138,23 @@ impl View {
             is_merged: false,
             is_paused: false,
             above: 0,
+            drawn: Vec::new(),
+        }
+    }
+
+    /// Sorts by another column; the same once more turns the order round.
+    pub(super) fn sort_by(&mut self, column: Column) {
+        self.is_reversed = self.sort == column && !self.is_reversed;
+        self.sort = column;
+        self.above = 0;
+    }
+
+    /// Sorts by the column to the left or to the right.
+    pub(super) fn sort_beside(&mut self, to_the_right: bool) {
+        let place = self.drawn.iter().position(|column| *column == self.sort).unwrap_or(0);
+        let beside = if to_the_right { place + 1 } else { place.saturating_sub(1) };
+        if let Some(&column) = self.drawn.get(beside).filter(|column| **column != self.sort) {
+            self.sort_by(column);
         }
     }
 
@@ -133,8 +165,9 @@ impl View {
             Column::Waiting,
             Column::Running,
             Column::Workers,
-            Column::Change,
-            Column::Backlog,
+            Column::In,
+            Column::Done,
+            Column::Oldest,
         ];
         if board.servers.len() > 1 && !self.is_merged {
             columns.insert(1, Column::Server);
@@ -151,6 +184,7 @@ impl View {
         let places = height.saturating_sub(lines.len() + 2);
         self.above = self.above.min(rows.len().saturating_sub(places.max(1)));
         let columns = self.columns(board, rows, width);
+        self.drawn = columns.iter().map(|(column, _)| *column).collect();
         let heading = columns.iter().map(|(column, width)| {
             let (title, side) = column.heading();
             let mark = match (*column == self.sort, self.is_reversed) {
@@ -201,27 +235,31 @@ impl View {
             // The mark of the column that sorts needs its place.
             cells.chain([column.heading().0.width() + 1]).max().unwrap_or(0)
         };
+        let is_name = |column: Column| matches!(column, Column::Function | Column::Server);
+        let least = |&(column, width): &(Column, usize)| {
+            if is_name(column) { NAME_MIN.min(width) } else { width }
+        };
+        let total = |columns: &[(Column, usize)]| {
+            columns.iter().map(|column| least(column) + GAP).sum::<usize>().saturating_sub(GAP)
+        };
         let mut columns: Vec<_> =
             self.all_columns(board).into_iter().map(|column| (column, natural(column))).collect();
-        let total = |columns: &[(Column, usize)]| {
-            columns.iter().map(|(_, width)| width + GAP).sum::<usize>().saturating_sub(GAP)
-        };
-        // Names give way first, down to what can still be read; then whole columns go, the servers' before numbers.
-        loop {
-            for name in [Column::Server, Column::Function] {
-                let over = total(&columns).saturating_sub(width);
-                if let Some((_, wide)) = columns.iter_mut().find(|(column, _)| *column == name) {
-                    *wide = wide.saturating_sub(over).max(NAME_MIN.min(*wide));
-                }
-            }
-            if total(&columns) <= width || columns.len() <= 2 {
-                return columns;
-            }
+        // Columns go from the right, that of the servers before most numbers, until names can be read.
+        while columns.len() > 2 && total(&columns) > width {
             match columns.iter().position(|(column, _)| *column == Column::Server) {
                 Some(server) if columns.len() <= 5 => drop(columns.remove(server)),
                 _ => drop(columns.pop()),
             }
         }
+        // What is left over is for names, functions' first.
+        let mut left = width.saturating_sub(total(&columns));
+        for column in columns.iter_mut().filter(|(column, _)| is_name(*column)) {
+            let narrow = least(column);
+            let more = (column.1 - narrow).min(left);
+            column.1 = narrow + more;
+            left -= more;
+        }
+        columns
     }
 }
 
@@ -246,16 +284,7 @@ fn server_line(server: &Server) -> Line {
 
 /// As many keys as there is room for.
 fn keys(width: usize) -> String {
-    const KEYS: &[&str] = &[
-        "q quit",
-        "1-7 sort",
-        "r reverse",
-        "i idle",
-        "m merge",
-        "p pause",
-        "↑↓ scroll",
-        "1 function 2 server 3 waiting 4 running 5 workers 6 change 7 backlog",
-    ];
+    const KEYS: &[&str] = &["q quit", "←→ sort", "r reverse", "i idle", "m merge", "p pause", "↑↓ scroll"];
     let mut text = String::new();
     for key in KEYS {
         let between = if text.is_empty() { "" } else { "  " };
@@ -300,15 +329,15 @@ mod tests {
             waiting: 123_456,
             running: 7,
             workers: 8,
-            change_per_second: Some(-12.3),
-            backlog_seconds: Some(4000.0),
-            backlog_is_older: true,
+            in_per_second: Some(Figure::AtLeast(12.3)),
+            done_per_second: Some(Figure::Exactly(1e5)),
+            oldest_seconds: Some(Figure::AtMost(4000.0)),
         };
         let rows = [row("größe"), row("日本語の関数の名前はとても長い"), row(&"x".repeat(500))];
         let board = Board::new(vec!["one".to_owned(), "two".to_owned()]);
         for width in 0..220 {
             for height in [0, 1, 2, 3, 5, 24] {
-                let lines = View::of(Column::Backlog).lines(&board, &rows, width, height);
+                let lines = View::of(Column::Oldest).lines(&board, &rows, width, height);
                 assert_eq!(lines.len(), height);
                 for line in lines {
                     assert_eq!(line.text.width(), width, "{:?}", line.text);
@@ -325,15 +354,17 @@ mod tests {
             let heading = lines.into_iter().find(|line| line.look == Look::Heading).unwrap();
             heading.text.trim_end().to_owned()
         };
-        assert_eq!(heading(80), "FUNCTION   ▼WAITING   RUNNING   WORKERS   CHANGE/s   BACKLOG");
+        assert_eq!(heading(80), "FUNCTION   ▼WAITING   RUNNING   WORKERS   IN/s   DONE/s   OLDEST");
         assert_eq!(heading(40), "FUNCTION   ▼WAITING   RUNNING   WORKERS");
-        assert_eq!(heading(20), "FUNCTION  ▼WAITING");
+        assert_eq!(heading(20), "FUNCTION   ▼WAITING");
     }
 
     #[test]
     fn figures_are_short() {
-        let changes = [0.01, 0.5, -9.0, 1234.4].map(change);
-        assert_eq!(changes, ["0", "+0.5", "-9.0", "+1234"]);
+        let rates = [0.01, 0.5, 9.0, 1234.4, 123_456.0].map(rate);
+        assert_eq!(rates, ["0", "0.5", "9.0", "1234", "123k"]);
+        let figures = [Figure::Exactly(0.0), Figure::AtLeast(0.0), Figure::AtLeast(2.0), Figure::AtMost(2.0)];
+        assert_eq!(figures.map(|figure| bounded(figure, rate)), ["0", "-", ">2.0", "<2.0"]);
         let ages = [0.9, 61.0, 3661.0, 90_000.0].map(age);
         assert_eq!(ages, ["0s", "1m01s", "1h01m", "1d01h"]);
         assert_eq!([cut("abc", 3), cut("abcd", 3), cut("日本", 3), cut("a", 0)], ["abc", "ab…", "日…", ""]);
