@@ -33,9 +33,12 @@ The command's environment has GEARMAN_FUNCTION, GEARMAN_HANDLE and GEARMAN_UNIQU
 The first SIGINT (Ctrl-C), SIGTERM or SIGHUP makes the worker take no more jobs and end with code 0 when those
 that run are done; the second ends them: they go back to the server.";
 
+const USAGE: &str = "gearctl work [OPTIONS] <FUNCTION>... -- <COMMAND> [ARGUMENT]...
+       gearctl work [OPTIONS] <FUNCTION>... --shell <LINE>";
+
 /// Run a command for each job: the workload is its input, its output the result
 #[derive(Args, Debug)]
-#[command(after_help = MEANINGS)]
+#[command(after_help = MEANINGS, override_usage = USAGE)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["command", "shell"]))]
 pub(super) struct Options {
     /// The functions to serve
