@@ -141,7 +141,8 @@ fn echoes_are_measured(server: &mut Server) {
     let rows = json(at(server, &["ping", "-c", "20", "-i", "0", "--size", "100000", "--json"]));
     assert_eq!((&rows[0]["sent"], &rows[0]["lost"]), (&20.into(), &0.into()));
     let [min, median, max] = ["min_us", "p50_us", "max_us"].map(|key| rows[0][key].as_f64().unwrap());
-    assert!(0.0 < min && min <= median && median <= max, "{rows}");
+    // No server echoes 100,000 bytes within a microsecond.
+    assert!(1.0 < min && min <= median && median <= max, "{rows}");
     let buckets = rows[0]["buckets"].as_array().unwrap();
     assert_eq!(buckets.iter().map(|bucket| bucket["count"].as_u64().unwrap()).sum::<u64>(), 20);
 

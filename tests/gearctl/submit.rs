@@ -2,6 +2,7 @@
 
 use crate::support::process::{Finished, TempDir};
 use crate::support::{Process, Server, wait_until};
+use crate::terminal::Terminal;
 use crate::{against_both, at, client, fails, gearctl, nowhere, printed, run, usual_worker};
 use gearshard::client::Worker;
 use std::fs::File;
@@ -194,6 +195,20 @@ impl Drop for Fed {
 fn a_reducer_is_passed_on(server: &mut Server) {
     let _worker = usual_worker(server);
     assert_eq!(printed(at(server, &["submit", "describe", "x", "--reducer", "sum", "-u", "u"])), "u|sum");
+}
+
+#[test]
+fn many_jobs_have_a_bar_on_a_terminal() {
+    let server = Server::gearshard(&["--threads=2"]);
+    let command = at(&server, &["submit", "reverse", "abc", "-n", "5"]);
+    let mut terminal = Terminal::start(&command, 80, 24);
+    terminal.wait_for("bar", |lines| lines.iter().any(|line| line.contains("] 0/5")));
+    let _worker = usual_worker(&server);
+    terminal.wait_for_last("all results, and no bar", |lines| {
+        let results = lines.iter().filter(|line| line.trim() == "cba").count();
+        results == 5 && !lines.iter().any(|line| line.contains("/5"))
+    });
+    assert!(terminal.end().success());
 }
 
 #[test]

@@ -91,6 +91,11 @@ impl Terminal {
         }
     }
 
+    /// As [`wait_for`](Self::wait_for), of a program that may have ended by then.
+    pub(crate) fn wait_for_last(&self, what: &str, holds: impl Fn(&[String]) -> bool) {
+        wait_until(what, || holds(&self.lines()));
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -s {name} {}", self.child.id());
         assert!(Command::new("/bin/sh").arg("-c").arg(kill).status().unwrap().success());

@@ -79,7 +79,8 @@ fn rate(per_second: f64) -> String {
 fn age(seconds: f64) -> String {
     let whole = seconds as u64;
     match whole {
-        0..60 => format!("{whole}s"),
+        0..10 => format!("{seconds:.1}s"),
+        10..60 => format!("{whole}s"),
         60..3600 => format!("{}m{:02}s", whole / 60, whole % 60),
         3600..86_400 => format!("{}h{:02}m", whole / 3600, whole / 60 % 60),
         _ => format!("{}d{:02}h", whole / 86_400, whole / 3600 % 24),
@@ -366,7 +367,7 @@ mod tests {
         let figures = [Figure::Exactly(0.0), Figure::AtLeast(0.0), Figure::AtLeast(2.0), Figure::AtMost(2.0)];
         assert_eq!(figures.map(|figure| bounded(figure, rate)), ["0", "-", ">2.0", "<2.0"]);
         let ages = [0.9, 61.0, 3661.0, 90_000.0].map(age);
-        assert_eq!(ages, ["0s", "1m01s", "1h01m", "1d01h"]);
+        assert_eq!(ages, ["0.9s", "1m01s", "1h01m", "1d01h"]);
         assert_eq!([cut("abc", 3), cut("abcd", 3), cut("日本", 3), cut("a", 0)], ["abc", "ab…", "日…", ""]);
     }
 }
