@@ -83,7 +83,8 @@ fn failures_have_exit_codes(server: &mut Server) {
     fails(at(server, &["submit", "throws", "x"]), 1, "exception: broken");
     fails(at(server, &["submit", "nobody", "x", "-t", "50ms"]), 4, "no result within");
     let many = fails(at(server, &["submit", "throws", "-n", "30", "x"]), 1, "30 of 30 jobs failed");
-    assert!(many.stderr.contains("job 0: ") && many.stderr.lines().count() == 21, "{}", many.stderr);
+    // Not each of very many; in which order they end is the workers' business.
+    assert_eq!(many.stderr.matches("gearctl: job ").count(), 20, "{}", many.stderr);
     fails(at(server, &["submit", "-f", "/nonexistent/file", "reverse"]), 2, "cannot read /nonexistent/file");
     fails(at(server, &["submit", "reverse", "x", "--unique", &"u".repeat(65)]), 2, "64");
     fails(at(server, &["submit", "reverse", "x", "--at", "soon"]), 2, "write a time such as 18:00");
