@@ -39,13 +39,22 @@ impl Permits {
     }
 
     pub(super) fn release(&self) {
-        self.lock().returned += 1;
-        self.changed.notify_all();
+        let mut state = self.lock();
+        let waited_for = self.is_wanted(&state);
+        state.returned += 1;
+        drop(state);
+        // Waking nobody is a system call too.
+        if waited_for {
+            self.changed.notify_all();
+        }
     }
 
     /// Whether somebody waits for one.
     pub(super) fn wanted(&self) -> bool {
-        let state = self.lock();
+        self.is_wanted(&self.lock())
+    }
+
+    const fn is_wanted(&self, state: &State) -> bool {
         state.tickets > state.returned + self.total
     }
 
