@@ -1,8 +1,11 @@
 //! Jobs per second of processor time, of clients and workers together: this
 //! library's beside libgearman's, on the same server, in turns.
 //!
-//! `cargo bench --bench client` prints the table of tuning.md. Needs the peers
-//! of `tests/run --setup`.
+//! `cargo bench --bench client` prints the table of tuning.md, in less than a
+//! minute on a quiet machine. Needs the peers of `tests/run --setup`.
+//!
+//! Processor time is what the kernel accounts to the two processes when they
+//! have ended (getrusage), their start included: some milliseconds each.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![allow(clippy::unwrap_used, reason = "in a benchmark a panic is the report")]
@@ -11,6 +14,7 @@
 mod support;
 
 use gearshard::client::{Client, Job, ServerAddress, Worker};
+use nix::sys::resource::{UsageWho, getrusage};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -18,26 +22,55 @@ use support::{Peers, Process, Server, wait_until};
 
 const WORKLOAD: &str = "a workload of some bytes";
 const IN_FLIGHT: usize = 1000;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 
-/// How a client goes about its jobs: one after the other, or many at once.
-const MODES: [&str; 2] = ["one", "parallel"];
+/// How a client goes about its jobs.
+#[derive(Clone, Copy)]
+struct Mode {
+    name: &'static str,
+    /// How many there are for libgearman, and for a worker that grabs one by one.
+    jobs: u64,
+    /// And for a worker that grabs ahead.
+    jobs_ahead: u64,
+}
+
+const MODES: [Mode; 2] = [
+    Mode { name: "one", jobs: 10_000, jobs_ahead: 10_000 },
+    Mode { name: "parallel", jobs: 30_000, jobs_ahead: 300_000 },
+];
 
 /// Whose client and worker.
 #[derive(Clone, Copy)]
 struct Side {
     name: &'static str,
-    /// Of our worker; none for libgearman.
-    ahead: Option<usize>,
-    /// Jobs of each mode: the system counts processor time in hundredths of a second, so
-    /// there are as many as take some half a second of it, and no more.
-    jobs: [u64; MODES.len()],
+    kind: Kind,
 }
 
-const SIDES: [Side; 3] = [
-    Side { name: "libgearman", ahead: None, jobs: [20_000, 50_000] },
-    Side { name: "gearshard", ahead: Some(1), jobs: [20_000, 50_000] },
-    Side { name: "gearshard, grab_ahead(64)", ahead: Some(64), jobs: [20_000, 200_000] },
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Libgearman,
+    /// Our worker, with so many grabs; over a unix socket if so said.
+    Ours {
+        ahead: u32,
+        unix: bool,
+    },
+}
+
+impl Mode {
+    const fn jobs_of(self, side: Side) -> u64 {
+        match side.kind {
+            Kind::Ours { ahead: 2.., .. } => self.jobs_ahead,
+            _ => self.jobs,
+        }
+    }
+}
+
+const SIDES: [Side; 5] = [
+    Side { name: "libgearman", kind: Kind::Libgearman },
+    Side { name: "gearshard", kind: Kind::Ours { ahead: 1, unix: false } },
+    Side { name: "gearshard, unix socket", kind: Kind::Ours { ahead: 1, unix: true } },
+    Side { name: "gearshard, grab_ahead(64)", kind: Kind::Ours { ahead: 64, unix: false } },
+    Side { name: "the same, unix socket", kind: Kind::Ours { ahead: 64, unix: true } },
 ];
 
 fn main() {
@@ -101,36 +134,53 @@ struct Figures {
     wall: Duration,
 }
 
-fn measure(side: Side, mode: &str, jobs: u64, server: &Server, libgearman: &Path) -> Figures {
-    let servers = server.address().to_string();
-    let jobs = jobs.to_string();
-    let (worker, client) = match side.ahead {
-        None => {
-            let mut worker = Peers::require().command(libgearman);
+/// Processor time of all processes that have been started from here and have ended.
+fn spent() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
+    [usage.user_time(), usage.system_time()]
+        .map(|time| Duration::new(time.tv_sec() as u64, time.tv_usec() as u32 * 1000))
+        .into_iter()
+        .sum()
+}
+
+/// Ends it; what it cost.
+fn cost(mut process: Process) -> Duration {
+    let before = spent();
+    process.kill();
+    spent() - before
+}
+
+fn measure(side: Side, mode: Mode, server: &Server, libgearman: &Path) -> Figures {
+    let jobs = mode.jobs_of(side).to_string();
+    let own = || Command::new(std::env::current_exe().unwrap());
+    let (mut worker, mut client);
+    match side.kind {
+        Kind::Libgearman => {
+            let servers = server.address().to_string();
+            (worker, client) = (Peers::require().command(libgearman), Peers::require().command(libgearman));
             worker.args(["worker", &servers]);
-            let mut client = Peers::require().command(libgearman);
-            client.args([mode, &servers, &jobs]);
-            (worker, client)
+            client.args([mode.name, &servers, &jobs]);
         }
-        Some(ahead) => {
-            let own = std::env::current_exe().unwrap();
-            let mut worker = Command::new(&own);
+        Kind::Ours { ahead, unix } => {
+            let servers = if unix { unix_address(server.dir()) } else { server.address().to_string() };
+            (worker, client) = (own(), own());
             worker.args(["--child-worker", &servers, &ahead.to_string()]);
-            let mut client = Command::new(own);
-            client.args(["--child-client", mode, &servers, &jobs]);
-            (worker, client)
+            client.args(["--child-client", mode.name, &servers, &jobs]);
         }
-    };
+    }
     let worker = Process::start(worker, b"");
     wait_until("the worker serves", || server.counts("same").2 == 1);
-    let (worker_before, start) = (worker.cpu_time(), Instant::now());
+    let start = Instant::now();
     let mut client = Process::start(client, b"");
     client.wait_for_output("done");
     let wall = start.elapsed();
-    let figures = Figures { client: client.cpu_time(), worker: worker.cpu_time() - worker_before, wall };
-    drop((worker, client));
+    let figures = Figures { client: cost(client), worker: cost(worker), wall };
     wait_until("the worker has left", || server.counts("same").2 == 0);
     figures
+}
+
+fn unix_address(dir: &Path) -> String {
+    format!("unix:{}", dir.join("sock").display())
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -140,19 +190,18 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 fn compare() {
     let libgearman = libgearman();
-    let server = Server::gearshard(&["--threads=1"]);
-    for (place, mode) in MODES.into_iter().enumerate() {
-        println!("\n{mode}, median of {ROUNDS} rounds");
+    let server = Server::gearshard(&["--threads=1", "--listen=127.0.0.1", "--listen=unix:sock"]);
+    for mode in MODES {
+        println!("\n{}: medians of {ROUNDS} rounds in turns", mode.name);
         let mut figures: [Vec<Figures>; SIDES.len()] = Default::default();
         for _ in 0..ROUNDS {
             for (side, figures) in SIDES.into_iter().zip(&mut figures) {
-                figures.push(measure(side, mode, side.jobs[place], &server, &libgearman));
+                figures.push(measure(side, mode, &server, &libgearman));
             }
         }
         let mut base = None;
         for (side, figures) in SIDES.into_iter().zip(figures) {
-            let jobs = side.jobs[place];
-            let micros = |time: Duration| time.as_secs_f64() * 1e6 / jobs as f64;
+            let micros = |time: Duration| time.as_secs_f64() * 1e6 / mode.jobs_of(side) as f64;
             let of = |part: fn(&Figures) -> Duration| median(figures.iter().map(part).map(micros).collect());
             let both: Vec<f64> =
                 figures.iter().map(|figures| micros(figures.client + figures.worker)).collect();
@@ -161,7 +210,7 @@ fn compare() {
             let us = median(both);
             let base = *base.get_or_insert(us);
             println!(
-                "{:26} {jobs} jobs, {:.0} per CPU second ({:.2} x), {:.2} us a job ({least:.2}..{most:.2}): client {:.2}, worker {:.2}; {:.2} us passed",
+                "{:26} {:9.0} jobs per CPU second ({:.2} x), {:.2} us a job ({least:.2}..{most:.2}): client {:.2}, worker {:.2}; {:.2} us passed",
                 side.name,
                 1e6 / us,
                 base / us,
