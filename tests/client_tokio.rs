@@ -7,12 +7,12 @@ mod support;
 use gearshard::client::asynchronous::{AsyncClient, AsyncWorker, AsyncWorkerBuilder};
 use gearshard::client::conversation::ProtocolError;
 use gearshard::client::{
-    ClientError, Job, JobError, JobHandle, LossReason, Notice, OnLoss, ServerAddress, Spread, Update,
+    Client, ClientError, Job, JobError, JobHandle, LossReason, Notice, OnLoss, ServerAddress, Spread, Update,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
-use support::{DEADLINE, Kind, Server};
+use support::{DEADLINE, Kind, Pieces, Server};
 use tokio::sync::{Barrier, Notify, mpsc};
 use tokio::task::JoinSet;
 
@@ -53,6 +53,32 @@ macro_rules! against_both {
             }
         }
     )*};
+}
+
+async fn nothing_arrives_in_one_piece(kind: Kind) {
+    let server = server(kind);
+    let relay = Pieces::start(server.address());
+    let address = ServerAddress::Unix(relay.path());
+    let worker = AsyncWorker::builder([address.clone()])
+        .concurrency(4)
+        .function("reverse", |job| async move {
+            job.progress(1, 2).await?;
+            Ok(job.workload().iter().rev().copied().collect::<Vec<u8>>())
+        })
+        .start()
+        .unwrap();
+    let client = Client::builder([address]).build_async().unwrap();
+    let mut running = JoinSet::new();
+    for number in 0..40 {
+        let (client, text) = (client.clone(), "piece by piece ".repeat(number));
+        running.spawn(async move {
+            let result = client.run(Job::new("reverse", text.as_str())).await.unwrap();
+            assert!(result.iter().eq(text.as_bytes().iter().rev()));
+        });
+    }
+    running.join_all().await;
+    worker.stop();
+    worker.join().await;
 }
 
 async fn ends(kind: Kind) {
@@ -324,6 +350,7 @@ against_both! {
     jobs_go_back;
     stops_after_what_runs;
     goes_on_with_the_next_server;
+    nothing_arrives_in_one_piece;
 }
 
 /// Somebody who says this, whatever he is asked, and then nothing more.

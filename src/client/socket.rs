@@ -1,8 +1,12 @@
 //! Sockets of clients and workers: connecting in time, sending without waiting.
 //!
-//! Knows bytes and time, no packets. This is also where TLS has its place:
-//! conversations make and take plain bytes, so that a layer that seals and
-//! opens them fits between a conversation and its socket.
+//! Knows bytes and time, no packets. Whatever else can carry bytes, such as
+//! TLS, becomes one more kind of [`Socket`]: nobody who uses one cares where
+//! packets begin and end in what it reads. Such a kind has to
+//! - connect in [`Socket::connect`], within the time that it is given,
+//! - `read` and `send` plain bytes, as few or as many at a time as it likes,
+//! - count what it has received and not handed out as readable in `wait` and `wait_or`,
+//! - `finish` so that the server sees the end, and `close` for a reader in another thread.
 
 use std::io::{self, ErrorKind, Read};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -33,15 +37,6 @@ pub(crate) enum Socket {
     Unix(UnixStream),
 }
 
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(stream) => stream.as_fd(),
-            Self::Unix(stream) => stream.as_fd(),
-        }
-    }
-}
-
 /// What a socket is ready for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ready {
@@ -49,7 +44,22 @@ pub(crate) struct Ready {
     pub(crate) write: bool,
 }
 
+/// For a wait for several at once; a kind that has received bytes and not
+/// handed them out is to be asked with [`Socket::wait`] before.
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd()
+    }
+}
+
 impl Socket {
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+
     /// Connects within `timeout`, to the first address of the name that answers.
     pub(crate) fn connect(address: &ServerAddress, timeout: Duration) -> io::Result<Self> {
         match address {
@@ -78,7 +88,7 @@ impl Socket {
     /// Sends what fits at once; `WouldBlock` when nothing does.
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         loop {
-            match send(self, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            match send(self.fd(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Err(rustix::io::Errno::INTR) => {}
                 result => return Ok(result?),
             }
@@ -106,7 +116,7 @@ impl Socket {
         let mut flags = PollFlags::empty();
         flags.set(PollFlags::IN, read);
         flags.set(PollFlags::OUT, write);
-        let mut fds = [PollFd::new(self, flags)];
+        let mut fds = [PollFd::from_borrowed_fd(self.fd(), flags)];
         poll_for(&mut fds, timeout)?;
         let found = fds[0].revents();
         let ended = found.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL);
@@ -114,6 +124,13 @@ impl Socket {
             read: read && (ended || found.contains(PollFlags::IN)),
             write: write && (ended || found.contains(PollFlags::OUT)),
         })
+    }
+
+    /// Waits until it can be read from, or `other` can; whether it can.
+    pub(crate) fn wait_or(&self, other: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
+        let mut fds = [self.fd(), other].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        poll_for(&mut fds, timeout)?;
+        Ok(!fds[0].revents().is_empty())
     }
 
     /// How long a read waits; `None` for ever.
@@ -127,12 +144,12 @@ impl Socket {
     /// Ends it for everybody who uses it.
     pub(crate) fn close(&self) {
         // It may have ended by itself.
-        let _ = shutdown(self, Shutdown::Both);
+        let _ = shutdown(self.fd(), Shutdown::Both);
     }
 
     /// Tells the server that nothing more comes.
     pub(crate) fn finish(&self) {
-        let _ = shutdown(self, Shutdown::Write);
+        let _ = shutdown(self.fd(), Shutdown::Write);
     }
 }
 

@@ -1,8 +1,8 @@
 //! One job at a time: every kind of job, every kind of end, every question.
 
-use crate::support::{Server, wait_until};
+use crate::support::{Pieces, Server, wait_until};
 use crate::{against_both, client, usual_worker, worker};
-use gearshard::client::{Client, ClientError, Job, JobHandle, Update};
+use gearshard::client::{Client, ClientError, Job, JobHandle, ServerAddress, Update, Worker};
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
@@ -185,6 +185,31 @@ fn epoch(server: &mut Server) {
     assert!(matches!(refused, Err(ClientError::Job(_))));
 }
 
+fn nothing_arrives_in_one_piece(server: &mut Server) {
+    let relay = Pieces::start(server.address());
+    let address = ServerAddress::Unix(relay.path());
+    let worker = Worker::builder([address.clone()])
+        .grab_ahead(4)
+        .function("reverse", |job| {
+            job.progress(1, 2)?;
+            Ok(job.workload().iter().rev().copied().collect::<Vec<u8>>())
+        })
+        .start()
+        .unwrap();
+    let client = Client::builder([address]).build().unwrap();
+    let texts: Vec<String> = (0..40).map(|number| "piece by piece ".repeat(number)).collect();
+    for (number, text) in texts.iter().enumerate() {
+        let job = Job::new("reverse", text.as_str()).unique(format!("{number:060}"));
+        assert!(client.run(job).unwrap().iter().eq(text.as_bytes().iter().rev()));
+    }
+    let many = texts.iter().map(|text| Job::new("reverse", text.as_str()));
+    for (number, result) in client.run_all(many, 20) {
+        assert!(result.unwrap().iter().eq(texts[number as usize].as_bytes().iter().rev()));
+    }
+    worker.stop();
+    worker.join();
+}
+
 fn many_threads_share_a_client(server: &mut Server) {
     let _worker = usual_worker(server);
     let client = client(server);
@@ -218,4 +243,5 @@ against_both! {
     echo;
     epoch;
     many_threads_share_a_client;
+    nothing_arrives_in_one_piece;
 }

@@ -12,6 +12,7 @@ pub mod connection;
 pub mod loadgen;
 pub mod markup;
 pub mod peers;
+pub mod pieces;
 pub mod process;
 pub mod proxy;
 pub mod server;
@@ -20,6 +21,7 @@ pub mod server;
 pub use self::{
     connection::{Connection, Reply},
     peers::Peers,
+    pieces::Pieces,
     process::Process,
     server::{Kind, Server},
 };

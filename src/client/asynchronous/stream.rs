@@ -1,4 +1,7 @@
 //! Streams of tokio: TCP and unix sockets under one name.
+//!
+//! As with the sockets that block, whatever else can carry bytes becomes one
+//! more kind of [`Stream`]; nothing outside of this file knows which it is.
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;

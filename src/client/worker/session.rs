@@ -2,12 +2,9 @@
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
-use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use rustix::event::{PollFd, PollFlags};
 
 use super::function::{JobError, JobResult, Registered};
 use super::notice::Notice;
@@ -17,7 +14,7 @@ use crate::client::address::ServerAddress;
 use crate::client::conversation::{WorkerConversation, WorkerEvent};
 use crate::client::error::LossReason;
 use crate::client::job::JobHandle;
-use crate::client::socket::{Socket, poll_for};
+use crate::client::socket::Socket;
 
 /// How much is received at a time.
 const READ_BYTES: usize = 64 << 10;
@@ -148,18 +145,13 @@ impl Session {
         self.flush();
         let until = Instant::now() + self.shared.settings.recheck;
         while self.talk.is_asleep() && self.lost.is_none() && !self.is_stopping() {
-            let mut fds = [
-                PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN),
-                PollFd::from_borrowed_fd(self.shared.stop_fd(), PollFlags::IN),
-            ];
             let left = until.saturating_duration_since(Instant::now());
-            if let Err(error) = poll_for(&mut fds, Some(left)) {
-                self.lost = Some(LossReason::Io(Arc::new(error)));
-            } else if left.is_zero() {
+            match self.socket.wait_or(self.shared.stop_fd(), Some(left)) {
+                Err(error) => self.lost = Some(LossReason::Io(Arc::new(error))),
                 // Asks again: servers have been known to forget whom they were to wake, and to fall silent.
-                return;
-            } else if !fds[0].revents().is_empty() {
-                self.receive();
+                Ok(_) if left.is_zero() => return,
+                Ok(true) => self.receive(),
+                Ok(false) => {}
             }
         }
     }
