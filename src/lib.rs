@@ -12,6 +12,7 @@
 //! | [`protocol`] | packet table, framing, admin lines, handles | sockets, queues, clocks |
 //! | `queue` | jobs, functions, priorities, the unique index | packets, connections' roles, shards |
 //! | `shard` | homes (connections' roles), owners (functions), messages between them | mio, threads, clocks, I/O errors |
+//! | `storage` | the log of durable jobs, and its thread | workers, packets, shards |
 //! | `reactor` | the mio loop, sockets, buffers, inboxes, pinning | what a job means |
 //! | `config` | command line, config file, environment | sockets, jobs |
 //! | `server` | listening, accepting, log, signals, wiring | any rule of Gearman |
@@ -51,6 +52,8 @@ pub mod reactor;
 pub mod server;
 #[cfg(feature = "server")]
 pub mod shard;
+#[cfg(feature = "server")]
+pub mod storage;
 #[cfg(feature = "tools")]
 pub mod tools;
 

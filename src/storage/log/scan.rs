@@ -1,0 +1,232 @@
+//! Reads what a log's files hold, and judges what is not whole.
+//!
+//! Batches are walked in their order. Where one is not whole, the log ends, if
+//! nothing shows that it went on: the write of the last batches was cut short,
+//! and nobody was told that they were safe. If a later batch was written when
+//! this one had been synced, or a later segment starts behind it, this one was
+//! whole once and is damaged.
+
+use hashbrown::HashMap;
+
+use super::batch::{ALIGN, Head};
+use super::record::{AddedJob, Record};
+use super::segment::{HEADER_BYTES, Header, name, numbered, read_all};
+use crate::storage::disk::Disk;
+use crate::storage::error::StoreError;
+
+/// Where the record of an added job lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) segment: u32,
+    pub(super) offset: u32,
+    pub(super) bytes: u32,
+    /// Those of the record and those that were told later.
+    pub(super) losses: u16,
+}
+
+/// One segment, as it was found.
+pub(super) struct Found<F> {
+    pub(super) header: Header,
+    pub(super) file: F,
+    pub(super) bytes: u64,
+    /// Where its whole batches end.
+    pub(super) end: u64,
+}
+
+/// What a log's files hold.
+pub(super) struct Scan<F> {
+    /// Those that are needed, the oldest first.
+    pub(super) segments: Vec<Found<F>>,
+    /// Files that are not needed: made ahead, or reclaimed and still there.
+    pub(super) useless: Vec<String>,
+    /// Jobs that are not over.
+    pub(super) places: HashMap<u64, Place>,
+    /// The number of the batch that comes next.
+    pub(super) next_batch: u64,
+    /// The highest number of a job in the log; 0 when there is none.
+    pub(super) number_max: u64,
+    /// Whole batches.
+    pub(super) batches: u64,
+    /// Bytes behind the end that belong to writes which were cut short.
+    pub(super) dropped_bytes: u64,
+    /// Everything that is damaged.
+    pub(super) problems: Vec<StoreError>,
+}
+
+struct Scanner<'a, D: Disk> {
+    disk: &'a D,
+    scan: Scan<D::File>,
+    /// Segments before this one have been reclaimed.
+    oldest: u32,
+    /// Problems, with the segment that has them.
+    problems: Vec<(u32, StoreError)>,
+    /// Is told every record: its segment, its offset, and itself.
+    each: &'a mut dyn FnMut(u32, u64, &Record<'_>),
+}
+
+/// Reads all files of the log in `disk`; `each` sees every record with the
+/// number of its segment and its offset there.
+///
+/// # Errors
+/// When the files cannot be read. Damage is no error here: it is listed.
+pub(super) fn scan<D: Disk>(
+    disk: &D,
+    each: &mut dyn FnMut(u32, u64, &Record<'_>),
+) -> Result<Scan<D::File>, StoreError> {
+    let listed = disk.list().map_err(|error| failed(disk, "list", "", error))?;
+    let mut numbers: Vec<u32> = listed.iter().filter_map(|name| numbered(name)).collect();
+    numbers.sort_unstable();
+    let scan = Scan {
+        segments: Vec::new(),
+        useless: Vec::new(),
+        places: HashMap::new(),
+        next_batch: 1,
+        number_max: 0,
+        batches: 0,
+        dropped_bytes: 0,
+        problems: Vec::new(),
+    };
+    let mut scanner = Scanner { disk, scan, oldest: 1, problems: Vec::new(), each };
+    for (at, &number) in numbers.iter().enumerate() {
+        scanner.segment(number, at + 1 == numbers.len())?;
+    }
+    Ok(scanner.finish())
+}
+
+pub(super) fn failed<D: Disk>(
+    disk: &D,
+    doing: &'static str,
+    name: &str,
+    error: std::io::Error,
+) -> StoreError {
+    StoreError::Io { doing, file: disk.path().join(name), error }
+}
+
+impl<D: Disk> Scanner<'_, D> {
+    fn segment(&mut self, number: u32, newest: bool) -> Result<(), StoreError> {
+        let name = name(number);
+        let (file, bytes) =
+            read_all(self.disk, &name).map_err(|error| failed(self.disk, "read", &name, error))?;
+        let Some(header) = Header::read(&bytes).filter(|header| header.number == number) else {
+            // No batch is written before the header is safe.
+            let behind = bytes.get(HEADER_BYTES as usize..).unwrap_or_default();
+            if newest && behind.iter().all(|&byte| byte == 0) {
+                self.scan.useless.push(name);
+            } else {
+                self.damaged(number, 0, "its header cannot be read");
+            }
+            return Ok(());
+        };
+        if let Some(before) = self.scan.segments.last() {
+            let before = (before.header.number, before.end);
+            if before.0 + 1 != number {
+                self.damaged(number - 1, 0, "the file is missing");
+            } else if header.first_batch != self.scan.next_batch {
+                self.damaged(before.0, before.1, "a batch that was safe cannot be read");
+            }
+        }
+        self.scan.next_batch = header.first_batch;
+        let end = self.batches(&header, &bytes);
+        self.scan.segments.push(Found { header, file, bytes: bytes.len() as u64, end: end as u64 });
+        if newest {
+            let behind = &bytes[end..];
+            self.scan.dropped_bytes =
+                behind.iter().rposition(|&byte| byte != 0).map_or(0, |last| last as u64 + 1);
+        }
+        Ok(())
+    }
+
+    /// Walks the batches of a segment; where they end.
+    fn batches(&mut self, header: &Header, bytes: &[u8]) -> usize {
+        let mut at = HEADER_BYTES as usize;
+        loop {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let head = Head::read(rest, header.nonce).filter(|head| head.number == self.scan.next_batch);
+            if let Some(head) = head
+                && let Some(records) = head.records(rest, header.nonce)
+                && self.records(header.number, at + super::batch::HEAD_BYTES, records)
+            {
+                self.scan.batches += 1;
+                self.scan.next_batch += 1;
+                at += head.batch_bytes();
+                continue;
+            }
+            // What was safe is not whole? Then what comes behind it is still good.
+            let Some((later, head)) = self.later(header, bytes, at) else { return at };
+            self.damaged(header.number, at as u64, "a batch that was safe is not whole");
+            self.scan.next_batch = head.number;
+            at = later;
+        }
+    }
+
+    /// The next batch behind `from` that was written when the one at `from` was safe.
+    fn later(&self, header: &Header, bytes: &[u8], from: usize) -> Option<(usize, Head)> {
+        let missing = self.scan.next_batch;
+        (from + ALIGN..bytes.len()).step_by(ALIGN).find_map(|at| {
+            let head = Head::read(&bytes[at..], header.nonce)?;
+            (head.number > missing && head.synced >= missing).then_some((at, head))
+        })
+    }
+
+    /// Takes in the records of a batch; whether all can be read.
+    fn records(&mut self, segment: u32, start: usize, records: &[u8]) -> bool {
+        let mut at = 0;
+        while at < records.len() {
+            let Some((record, bytes)) = Record::read(&records[at..]) else { return false };
+            self.record(segment, (start + at) as u64, bytes, &record);
+            at += bytes;
+        }
+        true
+    }
+
+    fn record(&mut self, segment: u32, offset: u64, bytes: usize, record: &Record<'_>) {
+        (self.each)(segment, offset, record);
+        let places = &mut self.scan.places;
+        match *record {
+            Record::Added(AddedJob { number, losses, .. }) => {
+                self.scan.number_max = self.scan.number_max.max(number);
+                places.insert(number, Place::new(segment, offset, bytes, losses));
+            }
+            Record::Lost { number, losses } => {
+                if let Some(place) = places.get_mut(&number) {
+                    place.losses = losses;
+                }
+            }
+            Record::Removed { number } => {
+                places.remove(&number);
+            }
+            Record::Reclaimed { oldest } => self.oldest = u32::try_from(oldest).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn damaged(&mut self, segment: u32, offset: u64, what: &'static str) {
+        let file = self.disk.path().join(name(segment));
+        self.problems.push((segment, StoreError::Damaged { file, offset, what }));
+    }
+
+    /// Leaves out what has been reclaimed: a file may come back after a loss of power.
+    fn finish(mut self) -> Scan<D::File> {
+        let oldest = self.oldest;
+        match self.scan.segments.iter().map(|found| found.header.number).find(|&number| number >= oldest) {
+            Some(first) if first > oldest => self.damaged(first - 1, 0, "the file is missing"),
+            _ => {}
+        }
+        let mut scan = self.scan;
+        scan.places.retain(|_, place| place.segment >= oldest);
+        let useless = scan.segments.extract_if(.., |found| found.header.number < oldest);
+        scan.useless.extend(useless.map(|found| name(found.header.number)));
+        let problems = self.problems.into_iter().filter(|&(segment, _)| segment >= oldest);
+        scan.problems = problems.map(|(_, problem)| problem).collect();
+        scan
+    }
+}
+
+impl Place {
+    /// # Panics
+    /// When a record lies or reaches behind 4 GiB, which no segment allows.
+    pub(super) fn new(segment: u32, offset: u64, bytes: usize, losses: u16) -> Self {
+        let offset = u32::try_from(offset).expect("segments are shorter than 4 GiB");
+        let bytes = u32::try_from(bytes).expect("packets are shorter than 4 GiB");
+        Self { segment, offset, bytes, losses }
+    }
+}

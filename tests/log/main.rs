@@ -1,0 +1,142 @@
+//! The log of durable jobs, on simulated and real disks that lose power, rot,
+//! fail and run full.
+
+mod bit_rot;
+mod disk_errors;
+mod full;
+mod model;
+mod power_loss;
+mod sim_disk;
+
+use gearshard::queue::body::Body;
+use gearshard::queue::job::Priority;
+use gearshard::queue::name::Name;
+use gearshard::storage::log::{Log, LogOptions};
+use gearshard::storage::{Change, Store, StoreError, StoredJob};
+use sim_disk::SimDisk;
+
+/// A log with small segments, so that tests see many.
+fn options(segment_bytes: u64) -> LogOptions {
+    LogOptions { log: 0, shards: 1, segment_bytes }
+}
+
+fn open(disk: &SimDisk, segment_bytes: u64) -> Result<(Log<SimDisk>, Vec<StoredJob>), StoreError> {
+    Log::open(disk.clone(), options(segment_bytes)).map(|(log, recovered)| (log, recovered.jobs))
+}
+
+/// A job that can be told from every other, of about `bytes` bytes.
+fn job(number: u64, bytes: usize) -> StoredJob {
+    let unique = format!("unique-{number}");
+    let mut body = format!("{unique}\0").into_bytes();
+    let mut random = fastrand::Rng::with_seed(number);
+    body.extend(std::iter::repeat_with(|| random.u8(..)).take(bytes));
+    StoredJob {
+        number,
+        function: Name::from(format!("function-{}", number % 7).as_bytes()),
+        body: Body::copy(&body),
+        unique_bytes: unique.len().try_into().unwrap(),
+        reducer_bytes: 0,
+        priority: Priority::FROM_HIGH[(number % 3) as usize],
+        not_before_s: if number.is_multiple_of(5) { number } else { 0 },
+        losses: 0,
+    }
+}
+
+/// Whether a job came back as it was given, but for its losses.
+fn assert_same(found: &StoredJob, given: &StoredJob) {
+    let parts = |job: &StoredJob| {
+        let lengths = (job.unique_bytes, job.reducer_bytes);
+        (job.number, job.function.to_vec(), job.body.to_vec(), lengths, job.priority, job.not_before_s)
+    };
+    assert!(parts(found) == parts(given), "job {} came back as another one", given.number);
+}
+
+fn numbers(jobs: &[StoredJob]) -> Vec<u64> {
+    jobs.iter().map(|job| job.number).collect()
+}
+
+/// Writes changes and makes them safe.
+fn commit(log: &mut Log<SimDisk>, changes: &[Change]) {
+    log.write(changes).unwrap();
+    log.sync().unwrap();
+}
+
+#[test]
+fn jobs_come_back_in_order_with_all_their_parts() {
+    let disk = SimDisk::new(1);
+    let (mut log, found) = open(&disk, 1 << 16).unwrap();
+    assert!(found.is_empty());
+    let jobs: Vec<StoredJob> = (1..=100).map(|number| job(number, number as usize * 10)).collect();
+    for job in &jobs {
+        commit(&mut log, &[Change::Added(job.clone())]);
+    }
+    commit(&mut log, &[Change::Lost { number: 7, losses: 3 }, Change::Removed { number: 8 }]);
+    drop(log);
+    for _ in 0..3 {
+        let (_, found) = open(&disk, 1 << 16).unwrap();
+        let expected: Vec<u64> = (1..=100).filter(|&number| number != 8).collect();
+        assert_eq!(numbers(&found), expected);
+        for found in &found {
+            assert_same(found, &jobs[found.number as usize - 1]);
+            assert_eq!(found.losses, if found.number == 7 { 3 } else { 0 });
+        }
+    }
+}
+
+#[test]
+fn a_job_longer_than_a_segment_has_one_of_its_own() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk, 1 << 14).unwrap();
+    let long = job(2, 1 << 20);
+    commit(&mut log, &[Change::Added(job(1, 10))]);
+    commit(&mut log, &[Change::Added(long.clone())]);
+    commit(&mut log, &[Change::Added(job(3, 10))]);
+    let (_, found) = open(&disk, 1 << 14).unwrap();
+    assert_eq!(numbers(&found), [1, 2, 3]);
+    assert_same(&found[1], &long);
+}
+
+#[test]
+fn what_is_over_gives_its_space_back_though_some_jobs_stay() {
+    const SEGMENT_BYTES: u64 = 1 << 14;
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk, SEGMENT_BYTES).unwrap();
+    let mut most = 0;
+    for number in 1..=2_000 {
+        commit(&mut log, &[Change::Added(job(number, 200))]);
+        // One in a hundred stays.
+        if number % 100 != 0 {
+            commit(&mut log, &[Change::Removed { number }]);
+        }
+        if number == 100 {
+            commit(&mut log, &[Change::Lost { number, losses: 9 }]);
+        }
+        while log.tidy().unwrap() {}
+        most = most.max(disk.used());
+    }
+    assert!(most <= 8 * SEGMENT_BYTES, "{most} bytes for 20 jobs of 200");
+    let (_, found) = open(&disk, SEGMENT_BYTES).unwrap();
+    assert_eq!(numbers(&found), (1..=20).map(|number| number * 100).collect::<Vec<u64>>());
+    assert_eq!(found[0].losses, 9);
+    found.iter().for_each(|found| assert_same(found, &job(found.number, 200)));
+}
+
+#[test]
+fn a_missing_file_is_noticed() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk, 1 << 14).unwrap();
+    for number in 1..=200 {
+        commit(&mut log, &[Change::Added(job(number, 200))]);
+    }
+    drop(log);
+    let mut names = Vec::new();
+    disk.each_file(|name, _| names.push(name.to_owned()));
+    assert!(names.len() >= 3, "{names:?}");
+    for name in &names[..names.len() - 1] {
+        use gearshard::storage::disk::Disk;
+        let disk = disk.copy();
+        disk.remove(name).unwrap();
+        let error = open(&disk, 1 << 14).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("missing"), "{error}");
+    }
+}
