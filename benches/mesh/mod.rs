@@ -10,6 +10,7 @@ use std::sync::Arc;
 use gearshard::protocol::decode::decode;
 use gearshard::protocol::encode::encode;
 use gearshard::protocol::packet::{Command, HEADER_BYTES, Magic};
+use gearshard::queue::change::Change;
 use gearshard::shard::ids::{ConnId, Now, ShardId};
 use gearshard::shard::message::Message;
 use gearshard::shard::outbox::{Event, Outbox, Tail, Urgency};
@@ -69,6 +70,10 @@ impl Outbox for Recorder {
     fn send(&mut self, to: ShardId, message: Message) {
         self.hops += 1;
         self.messages.push_back((self.acting, to, message));
+    }
+
+    fn store(&mut self, change: Change) {
+        panic!("jobs are kept in memory here: {change:?}");
     }
 
     fn close(&mut self, conn: ConnId) {

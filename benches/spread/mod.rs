@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use gearshard::protocol::decode::decode;
 use gearshard::protocol::encode::encode;
 use gearshard::protocol::packet::{Command, HEADER_BYTES, Magic};
+use gearshard::queue::change::Change;
 use gearshard::shard::ids::{ConnId, Now, ShardId};
 use gearshard::shard::message::Message;
 use gearshard::shard::outbox::{Event, Outbox, Tail, Urgency};
@@ -176,6 +177,10 @@ impl Outbox for Turn<'_> {
     fn send(&mut self, to: ShardId, message: Message) {
         self.messages += 1;
         self.staging.stage(to, message);
+    }
+
+    fn store(&mut self, change: Change) {
+        panic!("jobs are kept in memory here: {change:?}");
     }
 
     fn close(&mut self, conn: ConnId) {

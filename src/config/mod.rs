@@ -18,8 +18,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::server::Keepalive;
 use crate::server::log::Level;
+use crate::server::{Keepalive, StoreOptions};
 use crate::shard::settings::{Retries, Wakeup};
 
 pub use memory::available as memory_available;
@@ -72,6 +72,8 @@ pub struct Config {
     pub process: Process,
     /// Where it says what it does.
     pub log: LogTo,
+    /// Where background jobs are kept; `None` is memory.
+    pub store: Option<StoreOptions>,
     /// Why this version cannot run it, when options ask for what is not built in.
     pub unbuilt: Option<String>,
     /// Options that were given and do nothing, each as a sentence.

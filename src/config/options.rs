@@ -193,14 +193,29 @@ fn protocols() -> Vec<Arg> {
 }
 
 fn queues() -> Vec<Arg> {
-    vec![value(
-        "queue-type",
-        'q',
-        "NAME",
-        "builtin is memory: jobs are gone when the server stops. gearmand's libsqlite3, Postgres, MySQL, \
-             redis, libmemcached and libtokyocabinet and their options are known, but not built into this \
-             version [default: builtin]",
-    )]
+    vec![
+        value(
+            "queue-type",
+            'q',
+            "NAME",
+            "builtin is memory: jobs are gone when the server stops. wal is a log on disk: background jobs that \
+             were acknowledged outlive anything. gearmand's libsqlite3, Postgres, MySQL, redis, libmemcached and \
+             libtokyocabinet and their options are known, but not built into this version [default: builtin]",
+        ),
+        long(
+            "wal-dir",
+            "DIR",
+            "Directory of --queue-type=wal, for this server alone; made if it is not there",
+        ),
+        long(
+            "durability",
+            "WHEN",
+            "When a job in the wal is acknowledged. always: when it is on disk. interval:MS: when it is written; \
+             it is on disk MS milliseconds later. none: when it is written; it is on disk when the system sees \
+             fit. A loss of power loses what is not on disk, the end of the server alone loses nothing \
+             [default: always]",
+        ),
+    ]
 }
 
 /// Options of queues that are not built in: read, checked, and left out of the help.

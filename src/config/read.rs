@@ -14,12 +14,12 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 
 use super::file::ConfigFile;
-use super::values::{duration, invalid, number, percentage, size};
+use super::values::{durability, duration, invalid, number, percentage, size};
 use super::words::{self, Refused};
 use super::{Config, Environment, Limits, LogTarget, LogTo, Process, Request, memory_available, options};
 use crate::protocol::handle::PREFIX_BYTES_MAX;
-use crate::server::Keepalive;
 use crate::server::log::{Level, reason};
+use crate::server::{Durability, Keepalive, StoreOptions};
 use crate::shard::ids::SHARDS_MAX;
 use crate::shard::settings::{Retries, Wakeup};
 
@@ -27,6 +27,9 @@ const U32: RangeInclusive<i64> = 0..=u32::MAX as i64;
 /// gearmand's names of queue types; the case of letters does not matter.
 const QUEUE_TYPES: [&str; 7] =
     ["libsqlite3", "Postgres", "MySQL", "redis", "libmemcached", "libtokyocabinet", "libdrizzle"];
+
+/// The queue type that is a log on disk.
+const WAL: &str = "wal";
 
 /// Reads the command line without the program's name, and the config file.
 pub fn parse(words: &[OsString], environment: Environment<'_>) -> Result<Request, Refused> {
@@ -164,6 +167,7 @@ fn config(given: &Given, environment: Environment<'_>) -> Result<Config, Refused
         trial: given.flag("try"),
         limits: limits(given)?,
         process: process(given)?,
+        store: store(given)?,
         unbuilt: unbuilt(given)?,
         warnings: warnings(given),
     })
@@ -315,16 +319,35 @@ fn process(given: &Given) -> Result<Process, Refused> {
     })
 }
 
+/// Where background jobs are kept; `None` is memory.
+fn store(given: &Given) -> Result<Option<StoreOptions>, Refused> {
+    let directory = given.get("wal-dir", |value| Ok(PathBuf::from(value)))?;
+    let durability = given.get("durability", |value| durability("durability", value))?;
+    if !is_queue(given.text("queue-type")?.as_deref(), WAL) {
+        return Ok(None);
+    }
+    let Some(directory) = directory.filter(|directory| !directory.as_os_str().is_empty()) else {
+        let message = "--queue-type=wal needs --wal-dir=DIR, the directory to keep jobs in".to_owned();
+        return Err(Refused::option("wal-dir", message));
+    };
+    Ok(Some(StoreOptions { directory, durability: durability.unwrap_or(Durability::Always) }))
+}
+
+fn is_queue(given: Option<&str>, name: &str) -> bool {
+    given.is_some_and(|given| given.eq_ignore_ascii_case(name))
+}
+
 /// The first thing that is asked for and cannot be had.
 fn unbuilt(given: &Given) -> Result<Option<String>, Refused> {
     given.number("mysql-port", 0..=65_535)?;
-    let queue = given.text("queue-type")?.filter(|name| !name.eq_ignore_ascii_case("builtin"));
+    let queue = given.text("queue-type")?;
+    let queue = queue.filter(|name| !is_queue(Some(name), "builtin") && !is_queue(Some(name), WAL));
     if let Some(name) = queue {
         let known = QUEUE_TYPES.iter().any(|known| known.eq_ignore_ascii_case(&name));
         return Ok(Some(if known {
             format!(
-                "--queue-type={name} is not built into this version, which keeps queued jobs in memory only; \
-                 leave the option out or give --queue-type=builtin"
+                "--queue-type={name} is not built into this version, which keeps queued jobs in memory or, \
+                 with --queue-type=wal --wal-dir=DIR, in a log on disk"
             )
         } else {
             format!("Error while initializing the queue : {name}")
@@ -344,7 +367,9 @@ fn unbuilt(given: &Given) -> Result<Option<String>, Refused> {
 
 /// Options that belong to one that was not given, and a file that could not be read.
 fn warnings(given: &Given) -> Vec<String> {
-    let belongs = |option: &str| match option.split_once('-')? {
+    let wal = given.text("queue-type").is_ok_and(|queue| is_queue(queue.as_deref(), WAL));
+    let belongs = |option: &str| match option.split_once('-').unwrap_or((option, "")) {
+        ("wal", _) | ("durability", _) if !wal => Some("--queue-type=wal"),
         ("libsqlite3", _) | ("store", _) => Some("--queue-type=libsqlite3"),
         ("libpq", _) => Some("--queue-type=Postgres"),
         ("mysql", _) => Some("--queue-type=MySQL"),

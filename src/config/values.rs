@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::words::Refused;
+use crate::server::Durability;
 
 /// A whole number within `range`.
 ///
@@ -41,6 +42,21 @@ pub(super) fn duration(option: &str, value: &OsStr) -> Result<Duration, Refused>
     const ALLOWED: &str =
         "a time is a number of seconds, or a number with ms, s, m or h such as 500ms, 30s or 2m";
     value.to_str().and_then(parse_duration).ok_or_else(|| invalid(option, value, Some(ALLOWED)))
+}
+
+/// When a stored job is safe.
+pub(super) fn durability(option: &str, value: &OsStr) -> Result<Durability, Refused> {
+    const ALLOWED: &str = "it is always, interval:MS such as interval:50, or none";
+    let read = |text: &str| match text.split_once(':') {
+        None if text == "always" => Some(Durability::Always),
+        None if text == "none" => Some(Durability::Never),
+        Some(("interval", ms)) => {
+            let ms = ms.parse().ok().filter(|&ms: &u32| ms > 0)?;
+            Some(Durability::Interval(Duration::from_millis(ms.into())))
+        }
+        _ => None,
+    };
+    value.to_str().and_then(read).ok_or_else(|| invalid(option, value, Some(ALLOWED)))
 }
 
 /// gearmand's text for a bad value, and what would be a good one.

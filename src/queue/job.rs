@@ -183,6 +183,8 @@ pub enum Standing {
     Foreground,
     /// Even if nobody waits.
     Background,
+    /// The same, and a store keeps it.
+    Durable,
     /// Cancelled while it ran: nobody is told, and it is not run again.
     Dead,
 }

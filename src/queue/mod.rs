@@ -10,6 +10,7 @@
 
 pub mod body;
 pub mod buffer;
+pub mod change;
 pub mod function;
 pub mod job;
 pub mod lane;
@@ -296,9 +297,15 @@ impl Queue {
         *self.clients_mut(at) = Clients::None;
     }
 
-    /// A background submit joined: the job is run even if nobody waits.
-    pub fn make_background(&mut self, at: u32) {
-        self.jobs[at].standing = Standing::Background;
+    /// For whom the job is run from now on.
+    pub fn set_standing(&mut self, at: u32, standing: Standing) {
+        debug_assert!(standing != Standing::Dead, "a job that is cancelled is not there to be found");
+        self.jobs[at].standing = standing;
+    }
+
+    /// How many workers have lost a job that comes from a store.
+    pub fn set_losses(&mut self, at: u32, losses: u16) {
+        self.jobs[at].losses = losses;
     }
 
     /// Takes a job out, in whatever state it is.

@@ -42,6 +42,15 @@ impl<'a> JobView<'a> {
         }
     }
 
+    /// The same, shared if it is not packed.
+    #[must_use]
+    pub fn to_body(self) -> Body {
+        match &self.job.stored {
+            Stored::Shared(body) => body.clone(),
+            Stored::Packed(place) => Body::copy(self.packed.get(*place)),
+        }
+    }
+
     /// The unique that it was submitted with; possibly empty.
     #[must_use]
     pub fn unique(self) -> &'a [u8] {
@@ -72,7 +81,7 @@ impl<'a> JobView<'a> {
     pub fn is_unwanted(self) -> bool {
         match self.standing {
             Standing::Foreground => self.clients().is_empty(),
-            Standing::Background => false,
+            Standing::Background | Standing::Durable => false,
             Standing::Dead => true,
         }
     }

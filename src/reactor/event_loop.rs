@@ -18,7 +18,7 @@ use super::rim::Rim;
 use super::socket::{Remote, Socket};
 use super::trim::Trim;
 use super::watches::Watch;
-use super::{Clock, Delivery, Limits, Moved};
+use super::{Clock, Delivery, Kept, Limits, Moved};
 use crate::server::log::{Level, Log};
 use crate::shard::ids::{ConnId, Now, ShardId};
 use crate::shard::message::{Message, Refusal};
@@ -57,6 +57,8 @@ pub(crate) struct Parts {
     pub(crate) limits: Limits,
     pub(crate) clock: Clock,
     pub(crate) log: Log,
+    /// The store of durable jobs, if there is one.
+    pub(crate) kept: Option<Kept>,
 }
 
 /// One shard and everything around it.
@@ -87,13 +89,23 @@ pub(crate) struct EventLoop {
 impl EventLoop {
     /// A loop at rest.
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { id, poll, registry, inbox, addresses, gauges, settings, limits, clock, log } = parts;
+        let Parts { id, poll, registry, inbox, addresses, gauges, settings, limits, clock, log, kept } =
+            parts;
         let bus = Staging::new(id, addresses, Message::leaves, Delivery::Messages);
-        let rim = Rim::new(id, bus, registry, gauges, limits, log);
+        let store = kept.as_ref().map(|kept| kept.changes.clone());
+        let mut rim = Rim::new(id, bus, registry, gauges, limits, log, store);
         let now = clock.now();
+        let linger = Linger::new(settings.shards);
+        let mut shard = Shard::new(id, settings);
+        if let Some(kept) = kept {
+            shard.skip_numbers(kept.number_max);
+            for job in kept.jobs {
+                shard.restore(now, job, &mut rim);
+            }
+        }
         Self {
-            linger: Linger::new(settings.shards),
-            shard: Shard::new(id, settings),
+            linger,
+            shard,
             rim,
             inbox,
             poll,
@@ -151,10 +163,10 @@ impl EventLoop {
         self.expire();
         self.settle();
         self.let_go();
-        self.rim.bus.dispatch();
+        self.rim.dispatch();
         self.flush(quiet && idle_inbox);
         self.settle();
-        self.rim.bus.dispatch();
+        self.rim.dispatch();
         self.finish();
 
         let counts = self.shard.counts();
@@ -245,6 +257,10 @@ impl EventLoop {
                     self.shard.receive(self.now, from, message, &mut self.rim);
                     relieve(&mut self.shard, &mut self.rim, self.now);
                 }
+            }
+            Delivery::Stored(progress) => {
+                self.shard.stored(self.now, &progress, &mut self.rim);
+                relieve(&mut self.shard, &mut self.rim, self.now);
             }
             Delivery::Connection(socket, remote) => {
                 self.open(socket, remote);

@@ -28,14 +28,18 @@ pub use gauges::Traffic;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crate::queue::change::{Change, Progress, StoredJob};
 use crate::shard::ids::{Now, ShardId};
 use crate::shard::message::Message;
+use crossbeam_channel::Sender;
 use socket::{Remote, Socket};
 
 /// What lies in a shard's inbox.
 pub(crate) enum Delivery {
     /// From another shard, in order.
     Messages(ShardId, Vec<Message>),
+    /// From the own store: how far it has got.
+    Stored(Progress),
     /// From the acceptor.
     Connection(Socket, Remote),
     /// From another shard, which has received this and decided on nothing of it.
@@ -53,6 +57,16 @@ pub(crate) struct Moved {
     socket: Socket,
     remote: Remote,
     received: Box<[u8]>,
+}
+
+/// Where a shard's durable jobs come from and go to.
+pub(crate) struct Kept {
+    /// The jobs that the store has, in the order of their numbers.
+    pub(crate) jobs: Vec<StoredJob>,
+    /// The highest number that any job in the store has.
+    pub(crate) number_max: u64,
+    /// Takes changes, in order; the store's thread ends when it is dropped.
+    pub(crate) changes: Sender<Vec<Change>>,
 }
 
 /// What one connection and one shard may use.

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use crossbeam_channel::Sender;
 use mio::{Interest, Registry, Token};
 
 use super::bus::Staging;
@@ -19,6 +20,7 @@ use super::spares::Spares;
 use super::watches::{Watch, Watches};
 use super::write_queue::Flushed;
 use super::{Delivery, Limits, Moved};
+use crate::queue::change::Change;
 use crate::server::log::{Level, Log};
 use crate::shard::ids::{ConnId, ShardId};
 use crate::shard::message::Message;
@@ -42,6 +44,9 @@ pub(crate) struct Rim {
     pub(crate) log: Log,
     pub(crate) traffic: Traffic,
     pub(crate) watches: Watches,
+    /// Changes of durable jobs for the store, until they are handed over.
+    changes: Vec<Change>,
+    store: Option<Sender<Vec<Change>>>,
     /// The time of this turn.
     pub(crate) now_us: u64,
     /// Connections to receive from.
@@ -72,9 +77,12 @@ impl Rim {
         gauges: Arc<[Gauges]>,
         limits: Limits,
         log: Log,
+        store: Option<Sender<Vec<Change>>>,
     ) -> Self {
         Self {
             bus,
+            changes: Vec::new(),
+            store,
             limits,
             log,
             traffic: Traffic::default(),
@@ -107,6 +115,16 @@ impl Rim {
     /// Bytes in use over all shards.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.gauges.iter().map(Gauges::memory_bytes).sum()
+    }
+
+    /// Sends what is staged for other shards and for the store.
+    pub(crate) fn dispatch(&mut self) {
+        self.bus.dispatch();
+        if !self.changes.is_empty() {
+            let store = self.store.as_ref().expect("jobs are durable only where there is a store");
+            // A store that has failed ends the server; nobody waits for this.
+            let _ended = store.send(std::mem::take(&mut self.changes));
+        }
     }
 
     /// The connection, unless it is gone.
@@ -334,6 +352,10 @@ impl Outbox for Rim {
         {
             self.resumed.push(conn);
         }
+    }
+
+    fn store(&mut self, change: Change) {
+        self.changes.push(change);
     }
 
     fn event(&mut self, event: Event<'_>) {

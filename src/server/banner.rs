@@ -1,5 +1,6 @@
 //! What the server says about itself once it listens.
 
+use super::Durability;
 use super::{LocalAddress, Server, process, syslog};
 use crate::config::{Config, LogTarget, show_size};
 
@@ -9,9 +10,7 @@ pub(super) fn lines(config: &Config, server: &Server) -> Vec<String> {
     let mut lines = vec![format!("gearshard {}, pid {}", env!("CARGO_PKG_VERSION"), std::process::id())];
     lines.push(fact("listening", &addresses(server).join(", ")));
     lines.push(fact("shards", &shards(config, server)));
-    let lost =
-        "memory; jobs that wait or run, background jobs too, are lost at a stop (drain first: SIGUSR2)";
-    lines.push(fact("queue", lost));
+    lines.push(fact("queue", &queue(config, server)));
     lines.push(fact("limits", &limits(config, server)));
     lines.push(fact("log", &log(config)));
     lines
@@ -54,6 +53,28 @@ fn addresses(server: &Server) -> Vec<String> {
 fn shards(config: &Config, server: &Server) -> String {
     let chosen = if config.threads == 0 { ", one for every core" } else { "" };
     format!("{}{chosen}", server.shards())
+}
+
+fn queue(config: &Config, server: &Server) -> String {
+    let (Some(store), Some(kept)) = (&config.store, server.kept()) else {
+        return "memory; jobs that wait or run, background jobs too, are lost at a stop (drain first: SIGUSR2)"
+            .to_owned();
+    };
+    let window = match store.durability {
+        Durability::Always => "acknowledged when on disk; nothing acknowledged is lost".to_owned(),
+        Durability::Interval(interval) => {
+            format!("a loss of power loses up to the last {} ms of acknowledged jobs", interval.as_millis())
+        }
+        Durability::Never => {
+            "a loss of power loses acknowledged jobs that the system has not written".to_owned()
+        }
+    };
+    let dropped = match kept.dropped_bytes {
+        0 => String::new(),
+        bytes => format!(", {bytes} bytes of an unfinished write dropped"),
+    };
+    let directory = store.directory.display();
+    format!("log in {directory}, {} background jobs found{dropped}; {window}", kept.jobs)
 }
 
 fn limits(config: &Config, server: &Server) -> String {

@@ -26,6 +26,7 @@ mod options;
 mod process;
 mod signals;
 pub mod start;
+mod store;
 mod syslog;
 mod trial;
 
@@ -45,13 +46,16 @@ use crate::reactor::event_loop::{self, EventLoop, Parts};
 use crate::reactor::gauges::Gauges;
 use crate::reactor::{Clock, Delivery, Limits, micros};
 use crate::shard::ids::{SHARDS_MAX, ShardId};
+use crate::storage::StoreError;
 use acceptor::Acceptor;
 use control::ControlState;
 use listener::Listener;
 use log::Level;
+use store::OpenStore;
 
 pub use control::Control;
-pub use options::{Keepalive, Listen, Options, PORT};
+pub use options::{Durability, Keepalive, Listen, Options, PORT, StoreOptions};
+pub use store::Kept;
 
 /// Descriptors left over for everything that is not a connection, and for each shard.
 const SPARE_DESCRIPTORS: u64 = 64;
@@ -129,6 +133,8 @@ pub enum ServerError {
         /// How many were asked for.
         asked: usize,
     },
+    /// Stored jobs cannot be read, or not be kept any more.
+    Store(StoreError),
     /// The system refuses a thread, a descriptor or the like.
     System {
         /// What was asked of it.
@@ -163,6 +169,7 @@ impl fmt::Display for ServerError {
             Self::TooManyShards { asked } => {
                 write!(f, "{asked} threads are more than {SHARDS_MAX}; lower --threads")
             }
+            Self::Store(error) => write!(f, "durable queue: {error}"),
             Self::System { what, source } => write!(f, "cannot get {what}: {source}"),
         }
     }
@@ -174,6 +181,7 @@ impl std::error::Error for ServerError {
             Self::Resolve { source, .. } | Self::Bind { source, .. } | Self::System { source, .. } => {
                 Some(source)
             }
+            Self::Store(error) => Some(error),
             _ => None,
         }
     }
@@ -188,6 +196,7 @@ pub struct Server {
     options: Options,
     acceptor: Acceptor,
     event_loops: Vec<Parts>,
+    store: Option<OpenStore>,
 }
 
 impl Server {
@@ -223,6 +232,11 @@ impl Server {
             connections_max: options.max_connections.unwrap_or_else(|| connections_by_descriptors(shards)),
             log: Arc::clone(&options.log),
         };
+        let store = options.store.as_ref().map(|store| OpenStore::open(store, shards)).transpose()?;
+        options.settings.durable = store.is_some();
+        if let Some(store) = &store {
+            options.settings.moved = store.moved();
+        }
         let settings = Arc::new(options.settings.clone());
         let (clock, limits) = (Clock::start(), limits(&options));
         let event_loops = (0..shards)
@@ -239,9 +253,10 @@ impl Server {
                 limits,
                 clock,
                 log: Arc::clone(&options.log),
+                kept: None,
             })
             .collect();
-        Ok(Self { options, acceptor, event_loops })
+        Ok(Self { options, acceptor, event_loops, store })
     }
 
     /// Where the server listens.
@@ -260,6 +275,12 @@ impl Server {
     #[must_use]
     pub fn shards(&self) -> usize {
         self.event_loops.len()
+    }
+
+    /// What was found in the store; `None` when jobs are kept in memory only.
+    #[must_use]
+    pub fn kept(&self) -> Option<Kept> {
+        self.store.as_ref().map(OpenStore::kept)
     }
 
     /// How many connections the server takes.
@@ -281,12 +302,21 @@ impl Server {
     /// than none.
     ///
     /// # Errors
-    /// When the system refuses a thread.
-    pub fn run(self) -> Result<(), ServerError> {
+    /// When the system refuses a thread, or the store fails: then nothing more
+    /// is acknowledged, and what was is there again at the next start.
+    pub fn run(mut self) -> Result<(), ServerError> {
         let log = Arc::clone(&self.options.log);
         let cores = if self.options.pin { cores_for(self.event_loops.len()) } else { Vec::new() };
         let (closed, all_closed) = mpsc::channel();
-        let shards = self.event_loops.len();
+        let mut threads = self.event_loops.len();
+        let store = self.store.take();
+        let (failed, failure) = mpsc::channel();
+        let mut lock = None;
+        if let Some(store) = store {
+            threads *= 2;
+            let control = self.control();
+            lock = Some(store.start(&mut self.event_loops, &control, &closed, &failed)?);
+        }
         for (index, parts) in self.event_loops.into_iter().enumerate() {
             let core = (!cores.is_empty()).then(|| cores[index % cores.len()]);
             let closed = closed.clone();
@@ -309,11 +339,15 @@ impl Server {
         if accepted.is_err() {
             stop_all(&inboxes);
         }
-        for _ in 0..shards {
+        for _ in 0..threads {
             if all_closed.recv_timeout(STOP_PATIENCE).is_err() {
-                log(Level::Error, format_args!("A shard does not stop; leaving without it"));
+                log(Level::Error, format_args!("A shard or its store does not stop; leaving without it"));
                 break;
             }
+        }
+        drop(lock);
+        if let Ok(error) = failure.try_recv() {
+            return Err(ServerError::Store(error));
         }
         log(Level::Info, format_args!("Shutdown complete"));
         accepted.map_err(system("events of the listening sockets"))

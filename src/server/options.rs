@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::log::Log;
 use crate::shard::settings::Settings;
+pub use crate::storage::writer::Durability;
 
 /// Gearman's port.
 pub const PORT: u16 = 4730;
@@ -77,6 +78,15 @@ pub struct Keepalive {
     pub count: Option<u32>,
 }
 
+/// Where background jobs are kept, and how safely.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// The directory of the log; made if it is not there. One server at a time.
+    pub directory: PathBuf,
+    /// When a job is safe.
+    pub durability: Durability,
+}
+
 /// Everything a server needs to know; the defaults are those of the command line.
 #[derive(Clone)]
 pub struct Options {
@@ -92,6 +102,9 @@ pub struct Options {
     pub pin: bool,
     /// What the shards are told.
     pub settings: Settings,
+    /// Where background jobs are kept; `None` keeps them in memory only.
+    /// Overrides `settings.durable`.
+    pub store: Option<StoreOptions>,
     /// TCP keepalive.
     pub keepalive: Keepalive,
     /// Connections at a time; `None` for as many as the descriptor limit
@@ -122,6 +135,7 @@ impl Default for Options {
             shards: 0,
             pin: true,
             settings: Settings::default(),
+            store: None,
             keepalive: Keepalive::default(),
             max_connections: None,
             max_memory: None,

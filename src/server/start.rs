@@ -180,6 +180,7 @@ fn options(config: &Config, log: &LogWriter) -> io::Result<Options> {
         shards: config.threads,
         pin: config.pin,
         settings: settings(config),
+        store: config.store.clone(),
         keepalive: config.keepalive,
         max_connections: (limits.connections > 0).then_some(limits.connections),
         max_memory: limits.memory_bytes,

@@ -8,7 +8,7 @@ use super::home::Home;
 use super::ids::{ConnId, ShardId};
 use super::message::{JobStatus, Message, Refusal, Reply, Submit, Waiter, WorkKind};
 use super::outbox::{Outbox, Tail, Urgency};
-use super::placement::{owner_of, owner_of_job};
+use super::placement::owner_of;
 use crate::protocol::decode::Frame;
 use crate::protocol::encode::encode_head;
 use crate::protocol::number;
@@ -156,7 +156,7 @@ impl Home {
     ) {
         if self.connections.get(reply.conn).is_none() {
             if let Some(waiter) = waiter {
-                cx.send(owner_of_job(number, cx.settings.shards), Message::Detach { waiter, number });
+                cx.send(cx.settings.owner_of_job(number), Message::Detach { waiter, number });
             }
             return;
         }
@@ -243,7 +243,7 @@ impl Home {
             return self.reply_scratch(conn, Urgency::Idle, cx);
         };
         let Some(reply) = self.ask(conn, Question::Status { handle: handle.into() }, cx) else { return };
-        cx.send(owner_of_job(number, cx.settings.shards), Message::StatusQuery { reply, number });
+        cx.send(cx.settings.owner_of_job(number), Message::StatusQuery { reply, number });
     }
 
     pub(super) fn status_answer<O: Outbox>(
@@ -333,6 +333,7 @@ fn explain(refusal: Refusal) -> (&'static str, &'static str) {
         Refusal::QueueFull => ("QUEUE_ERROR", "Job queue is full"),
         Refusal::Draining => ("QUEUE_ERROR", "Server is draining, submit to another server"),
         Refusal::MemoryFull => ("QUEUE_ERROR", "Server memory is full, submit again when jobs are done"),
+        Refusal::StoreFull => ("QUEUE_ERROR", "Disk of the durable queue is full, submit again later"),
         Refusal::TooManyFunctions => ("QUEUE_ERROR", "Server has too many functions, raise --max-functions"),
     }
 }

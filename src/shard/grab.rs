@@ -26,7 +26,7 @@ use super::message::{
 };
 use super::outbox::{Outbox, Tail, Urgency};
 use super::outlook::Outlook;
-use super::placement::{owner_of, owner_of_job};
+use super::placement::owner_of;
 use super::registrations::Registration;
 use super::sleep::is_asleep;
 use super::worker::{Grab, GrabForm, Held, Sleep, Worker};
@@ -485,7 +485,7 @@ impl Home {
             return self.refuse(conn, "JOB_NOT_FOUND", unknown_job(kind), cx);
         };
         let body = Body::joined(&[data], cx.received);
-        let owner = owner_of_job(run.number, cx.settings.shards);
+        let owner = cx.settings.owner_of_job(run.number);
         cx.send(owner, Message::Work { worker: conn, run, kind, body });
     }
 
@@ -527,7 +527,7 @@ impl Home {
 /// Gives jobs back to their owners, most recently grabbed first.
 fn abandon<O: Outbox>(worker: ConnId, mut lost: Vec<(u64, Run)>, cx: &mut Context<'_, O>) {
     lost.sort_unstable_by_key(|&(order, _)| Reverse(order));
-    let owner = |run: Run| owner_of_job(run.number, cx.settings.shards);
+    let owner = |run: Run| cx.settings.owner_of_job(run.number);
     let mut owners: Vec<ShardId> = lost.iter().map(|&(_, run)| owner(run)).collect();
     owners.sort_unstable();
     owners.dedup();

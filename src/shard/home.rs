@@ -19,7 +19,6 @@ use super::ids::{ConnId, ShardId};
 use super::message::{Message, Refusal, Reply, Waiter, WorkKind};
 use super::open_grab::Moment;
 use super::outbox::{Event, Outbox, Tail, Urgency};
-use super::placement::owner_of_job;
 use super::sleep::Patience;
 use super::worker::GrabForm;
 use crate::protocol::decode::{DecodeError, Frame};
@@ -78,7 +77,7 @@ impl Home {
         }
         for (ticket, number) in connection.awaited.known() {
             let waiter = Waiter { conn, ticket };
-            cx.send(owner_of_job(number, cx.settings.shards), Message::Detach { waiter, number });
+            cx.send(cx.settings.owner_of_job(number), Message::Detach { waiter, number });
         }
         for producer in connection.paused {
             cx.send(producer.shard(), Message::Unpause { producer });

@@ -78,6 +78,8 @@ pub enum Refusal {
     MemoryFull,
     /// The owner has as many functions as it may have.
     TooManyFunctions,
+    /// The store has no space for the job.
+    StoreFull,
 }
 
 /// One function of a claim.

@@ -15,6 +15,7 @@ mod client;
 mod connection;
 mod context;
 pub mod counts;
+mod durable;
 mod gathered;
 mod grab;
 mod home;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 
 use crate::protocol::decode::{DecodeError, Frame};
 use crate::queue::body::Body;
+use crate::queue::change::{Progress, StoredJob};
 use client::Key;
 use context::Context;
 use counts::Counts;
@@ -195,6 +197,25 @@ impl Shard {
         settle(home, owner, &mut cx);
         home.expire(&mut cx);
         settle(home, owner, &mut cx);
+    }
+
+    /// The store has got on with what it was handed.
+    pub fn stored(&mut self, now: Now, progress: &Progress, out: &mut impl Outbox) {
+        let (home, owner, mut cx) = parts!(self, now, out);
+        owner.stored(progress, &mut cx);
+        settle(home, owner, &mut cx);
+    }
+
+    /// Takes in a job that a store has kept; nobody is connected yet.
+    pub fn restore(&mut self, now: Now, job: StoredJob, out: &mut impl Outbox) {
+        let (home, owner, mut cx) = parts!(self, now, out);
+        owner.restore(job, &mut cx);
+        settle(home, owner, &mut cx);
+    }
+
+    /// Numbers up to this one have been given to jobs by an earlier process.
+    pub fn skip_numbers(&mut self, number: u64) {
+        self.owner.skip_numbers(number, self.settings.shards);
     }
 
     /// From now on, refuses submits for this reason, or no longer.

@@ -5,6 +5,7 @@
 use super::ids::{ConnId, ShardId};
 use super::message::Message;
 use crate::queue::body::Body;
+use crate::queue::change::Change;
 
 /// How soon bytes must leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +87,9 @@ pub trait Outbox {
     fn hold(&mut self, conn: ConnId);
     /// Goes on handing over frames of `conn`.
     fn resume(&mut self, conn: ConnId);
+    /// Hands a change of a durable job to the store. So many changes, counted
+    /// from the start, are confirmed by [`Shard::stored`](super::Shard::stored).
+    fn store(&mut self, change: Change);
     /// Tells the log.
     fn event(&mut self, event: Event<'_>);
 }

@@ -8,6 +8,7 @@
 
 use super::client::Key;
 use super::context::Context;
+use super::durable::Unstored;
 use super::ids::{ConnId, Now, ShardId};
 use super::interest::Interest;
 use super::message::{
@@ -31,7 +32,8 @@ pub(super) struct Owner {
     /// Of `interest`, by home.
     pub(super) heard: Heard,
     /// The last number given to a job, divided by the number of shards.
-    last_number: u64,
+    pub(super) last_number: u64,
+    pub(super) unstored: Unstored,
     /// Index of the function of the last submit.
     last_function: u32,
 }
@@ -55,6 +57,10 @@ impl Owner {
         if self.queue.functions[function].is_full(submit.priority) {
             return refuse(&submit, Refusal::QueueFull, cx);
         }
+        let kept = (submit.waiter.is_none() && cx.settings.durable).then(|| submit.body.clone());
+        if kept.is_some() && self.unstored.full {
+            return refuse(&submit, Refusal::StoreFull, cx);
+        }
         let number = self.next_number(cx);
         report_accepted(&submit, cx);
         let new = NewJob {
@@ -72,15 +78,15 @@ impl Owner {
         if let Some(waiter) = submit.waiter {
             self.queue.clients_mut(at).push(waiting(waiter));
         }
+        if let Some(body) = kept {
+            self.keep(at, body, submit.not_before_s, cx);
+        }
         cx.counts.submitted += 1;
         // An epoch job wakes nobody before its time: there is nothing to grab.
         if !matches!(self.queue.job(at).state, State::Scheduled { .. }) {
             self.announce(function, 1, cx);
         }
-        cx.send(
-            submit.reply.conn.shard(),
-            Message::Created { reply: submit.reply, number, waiter: submit.waiter },
-        );
+        self.answer(submit.reply, number, submit.waiter, cx);
     }
 
     /// Submits with these keys are about to come.
@@ -97,16 +103,17 @@ impl Owner {
 
     /// A submit of a job that is already there.
     fn join<O: Outbox>(&mut self, at: u32, submit: &Submit, cx: &mut Context<'_, O>) {
+        let stores = submit.waiter.is_none() && cx.settings.durable;
+        if stores && self.unstored.full && self.queue.job(at).standing == Standing::Foreground {
+            return refuse(submit, Refusal::StoreFull, cx);
+        }
         match submit.waiter {
             Some(waiter) => self.queue.clients_mut(at).push(waiting(waiter)),
-            None => self.queue.make_background(at),
+            None => self.make_background(at, cx),
         }
         cx.counts.coalesced += 1;
         let number = self.queue.job(at).number;
-        cx.send(
-            submit.reply.conn.shard(),
-            Message::Created { reply: submit.reply, number, waiter: submit.waiter },
-        );
+        self.answer(submit.reply, number, submit.waiter, cx);
     }
 
     pub(super) fn claim<O: Outbox>(
@@ -203,7 +210,7 @@ impl Owner {
                 WorkKind::Complete => cx.counts.completed += 1,
                 _ => cx.counts.failed += 1,
             }
-            self.queue.remove(at);
+            self.remove(at, cx);
         }
     }
 
@@ -218,7 +225,7 @@ impl Owner {
     pub(super) fn returned<O: Outbox>(&mut self, worker: ConnId, run: Run, cx: &mut Context<'_, O>) {
         let Some(at) = self.held_by(run, worker) else { return };
         if self.queue.job(at).is_unwanted() {
-            self.queue.remove(at);
+            self.remove(at, cx);
             return;
         }
         let function = self.queue.job(at).function;
@@ -239,7 +246,7 @@ impl Owner {
         cx.counts.abandoned += 1;
         // As gearmand: the worker goes on, and a client that comes back joins again.
         if job.running().is_none() {
-            self.queue.remove(at);
+            self.remove(at, cx);
         }
     }
 
@@ -283,9 +290,10 @@ impl Owner {
         cx.counts.cancelled += 1;
         tell(job, WorkKind::Fail, &Body::copy(b""), None, cx);
         if job.running().is_some() {
+            self.unkeep(at, cx);
             self.queue.kill_running(at);
         } else {
-            self.queue.remove(at);
+            self.remove(at, cx);
         }
         true
     }
@@ -309,7 +317,7 @@ impl Owner {
             for at in self.queue.jobs_of(function) {
                 tell(self.queue.job(at), WorkKind::Fail, &Body::copy(b""), None, cx);
                 cx.counts.cancelled += 1;
-                self.queue.remove(at);
+                self.remove(at, cx);
             }
         }
         self.queue.functions.remove(function);
@@ -321,7 +329,7 @@ impl Owner {
     fn lose<O: Outbox>(&mut self, at: u32, cx: &mut Context<'_, O>) {
         let job = self.queue.job(at);
         if job.is_unwanted() {
-            self.queue.remove(at);
+            self.remove(at, cx);
             return;
         }
         let attempts = u32::from(job.losses) + 1;
@@ -330,12 +338,13 @@ impl Owner {
             cx.out.event(Event::Dropped { handle: handle.as_bytes(), unique: job.unique() });
             cx.counts.dropped += 1;
             tell(job, WorkKind::Fail, &Body::copy(b""), None, cx);
-            self.queue.remove(at);
+            self.remove(at, cx);
             return;
         }
         let function = job.function;
         cx.counts.requeued += 1;
         self.queue.requeue(at);
+        self.note_loss(at, cx);
         self.announce(function, 1, cx);
     }
 
@@ -404,7 +413,7 @@ pub(super) enum DropRefusal {
 /// How long an epoch job may be missed after the clock was set forward.
 const EPOCH_LOOK_US: u64 = 1_000_000;
 
-fn now_s<O: Outbox>(cx: &Context<'_, O>) -> u64 {
+pub(super) fn now_s<O: Outbox>(cx: &Context<'_, O>) -> u64 {
     cx.now.unix_us / 1_000_000
 }
 

@@ -1,5 +1,11 @@
 //! What a shard is told once, at start.
 
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::ids::ShardId;
+use super::placement::owner_of_job;
 use crate::protocol::handle::HandlePrefix;
 
 /// How many sleeping workers a queued job wakes.
@@ -53,9 +59,27 @@ pub struct Settings {
     pub wake_patience_us: u64,
     /// How long a GRAB may wait for a job that is likely to come, in microseconds; 0 for NO_JOB at once.
     pub grab_open_us: u64,
+    /// Whether background jobs are stored, through [`Outbox::store`](super::outbox::Outbox::store).
+    pub durable: bool,
+    /// Owners of jobs whose numbers name another shard: they are from a time
+    /// when the server had more or fewer shards.
+    pub moved: Arc<HashMap<u64, ShardId>>,
     /// Whether uniques have the same hashes in every process. Only for counting instructions:
     /// a peer that knows the hashes can choose uniques that share one.
     pub known_hashes: bool,
+}
+
+impl Settings {
+    /// The owner of the job with this number.
+    #[must_use]
+    pub fn owner_of_job(&self, number: u64) -> ShardId {
+        if !self.moved.is_empty()
+            && let Some(&owner) = self.moved.get(&number)
+        {
+            return owner;
+        }
+        owner_of_job(number, self.shards)
+    }
 }
 
 impl Default for Settings {
@@ -75,6 +99,8 @@ impl Default for Settings {
             functions_max: 1_000_000,
             wake_patience_us: 50_000,
             grab_open_us: 1_000,
+            durable: false,
+            moved: Arc::default(),
             known_hashes: false,
         }
     }

@@ -12,6 +12,7 @@ use super::{Peer, Shard};
 use crate::protocol::decode::{Frame, decode};
 use crate::protocol::encode::encode;
 use crate::protocol::packet::{Command, Magic};
+use crate::queue::change::{Change, Progress};
 
 /// What a shard has asked for.
 #[derive(Default)]
@@ -20,6 +21,7 @@ struct Recorder {
     sent: VecDeque<(ShardId, Message)>,
     held: Vec<(ConnId, bool)>,
     closed: Vec<ConnId>,
+    stored: Vec<Change>,
 }
 
 impl Outbox for Recorder {
@@ -29,6 +31,9 @@ impl Outbox for Recorder {
     }
     fn send(&mut self, to: ShardId, message: Message) {
         self.sent.push_back((to, message));
+    }
+    fn store(&mut self, change: Change) {
+        self.stored.push(change);
     }
     fn close(&mut self, conn: ConnId) {
         self.closed.push(conn);
@@ -402,4 +407,134 @@ fn a_run_that_was_lost_is_not_lost_again_with_the_next_one() {
     script.deliver_all();
     assert_eq!(script.shards[1].counts().jobs, 2);
     assert_eq!((script.shards[1].counts().requeued, script.shards[1].counts().dropped), (1, 0));
+}
+
+impl Script {
+    fn durable() -> Self {
+        Self::new(Settings { durable: true, ..Settings::default() })
+    }
+
+    /// What the store was handed, readably.
+    fn stored(&mut self) -> Vec<String> {
+        let changes = self.outs[0].stored.iter();
+        let words = changes.map(|change| match change {
+            Change::Added(job) => format!("added {}", String::from_utf8_lossy(job.workload())),
+            Change::Lost { losses, .. } => format!("lost {losses}"),
+            Change::Removed { .. } => "removed".to_owned(),
+        });
+        words.collect()
+    }
+
+    fn number_of(&self, added: usize) -> u64 {
+        let Change::Added(job) = &self.outs[0].stored[added] else { panic!("an added job") };
+        job.number
+    }
+
+    fn confirm(&mut self, progress: &Progress) {
+        self.shards[0].stored(self.now, progress, &mut self.outs[0]);
+    }
+}
+
+fn changes(changes: u64) -> Progress {
+    Progress { changes, ..Progress::default() }
+}
+
+#[test]
+fn a_background_job_is_acknowledged_when_it_is_stored_and_may_run_before() {
+    let mut s = Script::durable();
+    let worker = s.sleeping_worker(0, "f");
+    let client = s.open(0);
+    s.send(client, Command::SubmitJobBg, &["f", "u"], "bg");
+    s.send(client, Command::SubmitJob, &["f", "v"], "fg");
+    assert_eq!(s.got(client), [""; 0], "the second answer waits for the first");
+    assert_eq!(s.got(worker), ["NOOP"]);
+    s.send(worker, Command::GrabJob, &[], "");
+    let handle = s.handle_of(worker);
+    s.send(worker, Command::WorkComplete, &[&handle], "done");
+    assert_eq!(s.stored(), ["added bg", "removed"]);
+    s.confirm(&changes(1));
+    assert_eq!(s.got(client), ["JOB_CREATED h", "JOB_CREATED h"]);
+    s.confirm(&changes(2));
+    assert_eq!(s.got(client), [""; 0]);
+}
+
+#[test]
+fn a_foreground_job_that_a_background_submit_joins_is_stored_from_then_on() {
+    let mut s = Script::durable();
+    let (one, other) = (s.open(0), s.open(0));
+    s.send(one, Command::SubmitJob, &["f", "same"], "x");
+    assert_eq!((s.got(one), s.stored()), (vec!["JOB_CREATED h".to_owned()], vec![]));
+    s.send(other, Command::SubmitJobBg, &["f", "same"], "x");
+    s.send(one, Command::SubmitJobBg, &["f", "same"], "x");
+    assert_eq!((s.got(other), s.got(one)), (vec![], vec![]), "both wait for the store");
+    assert_eq!(s.stored(), ["added x"], "once");
+    s.confirm(&changes(1));
+    assert_eq!((s.got(other).len(), s.got(one).len()), (1, 1));
+    s.close(one);
+    assert_eq!(s.line(other, "status"), "f\t1\t0\t0\n.\n");
+}
+
+#[test]
+fn losses_and_ends_of_stored_jobs_are_stored() {
+    let mut s = Script::durable();
+    let client = s.open(0);
+    s.send(client, Command::SubmitJobBg, &["f", "u"], "x");
+    let worker = s.sleeping_worker(0, "f");
+    s.send(worker, Command::GrabJob, &[], "");
+    s.close(worker);
+    s.confirm(&changes(2));
+    let handle = s.handle_of(client);
+    assert_eq!(s.line(client, &format!("cancel job {handle}")), "OK\r\n");
+    s.send(client, Command::SubmitJobBg, &["g", "u"], "y");
+    assert_eq!(s.line(client, "drop function g"), "", "it waits behind the answer to the submit");
+    assert_eq!(s.stored(), ["added x", "lost 1", "removed", "added y", "removed"]);
+}
+
+#[test]
+fn without_space_a_background_job_is_refused_and_what_else_there_is_goes_on() {
+    let mut s = Script::durable();
+    let (client, other) = (s.open(0), s.open(0));
+    s.send(client, Command::SubmitJobBg, &["f", "u"], "x");
+    s.send(client, Command::SubmitJobBg, &["f", "v"], "y");
+    s.send(other, Command::SubmitJob, &["f", "v"], "y");
+    assert_eq!(s.got(other), ["JOB_CREATED h"]);
+    let refused = vec![s.number_of(0), s.number_of(1)];
+    s.confirm(&Progress { changes: 2, refused, full: true });
+    let error = "ERROR QUEUE_ERROR Disk of the durable queue is full, submit again later";
+    assert_eq!(s.got(client), [error, error]);
+    assert_eq!(s.line(client, "status"), "f\t1\t0\t0\n.\n", "the one that a client waits for stays");
+    s.send(client, Command::SubmitJobBg, &["f", "w"], "z");
+    assert_eq!(s.got(client), [error], "at once");
+    s.send(client, Command::SubmitJob, &["f", "w"], "z");
+    assert_eq!(s.got(client), ["JOB_CREATED h"]);
+    s.confirm(&changes(2));
+    s.send(client, Command::SubmitJobBg, &["f", "q"], "q");
+    assert_eq!(s.stored(), ["added x", "added y", "added q"]);
+}
+
+#[test]
+fn a_stored_job_comes_back_as_it_was() {
+    let mut s = Script::durable();
+    let client = s.open(0);
+    s.send(client, Command::SubmitReduceJobBackground, &["f", "u", "sum", "0"], "x");
+    s.send(client, Command::SubmitJobEpoch, &["f", "late", "2000000"], "y");
+    s.send(client, Command::SubmitJobHighBg, &["f", "first"], "z");
+    let stored: Vec<Change> = std::mem::take(&mut s.outs[0].stored);
+    let mut s = Script::durable();
+    for change in stored {
+        let Change::Added(mut job) = change else { panic!("only added") };
+        job.losses = 3;
+        s.shards[0].skip_numbers(job.number);
+        s.shards[0].restore(s.now, job, &mut s.outs[0]);
+    }
+    let client = s.open(0);
+    assert_eq!(s.line(client, "prioritystatus"), "f\t1\t2\t0\t0\n.\n");
+    assert!(s.line(client, "show jobs").lines().all(|line| line == "." || line.ends_with("\t3\t0\t1")));
+    let worker = s.sleeping_worker(0, "f");
+    assert_eq!(s.got(worker), ["NOOP"]);
+    s.send(worker, Command::GrabJob, &[], "");
+    s.send(worker, Command::GrabJobAll, &[], "");
+    s.send(worker, Command::GrabJob, &[], "");
+    assert_eq!(s.got(worker), ["JOB_ASSIGN h f z", "JOB_ASSIGN_ALL h f u sum x", "NO_JOB"]);
+    assert_eq!(s.stored(), [""; 0], "nothing is stored anew");
 }

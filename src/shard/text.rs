@@ -12,7 +12,7 @@ use super::ids::{ConnId, Now, ShardId};
 use super::message::{AdminQuery, Message, Reply};
 use super::outbox::{Outbox, Urgency};
 use super::owner::{DropRefusal, Owner};
-use super::placement::{owner_of, owner_of_job};
+use super::placement::owner_of;
 use super::settings::Settings;
 use crate::protocol::admin::{self, AdminCommand, AdminError};
 use crate::protocol::up_to_nul;
@@ -42,7 +42,7 @@ impl Home {
             AdminCommand::CancelJob(handle) => match settings.handle_prefix.parse(handle) {
                 None => self.say(conn, admin::UNKNOWN_JOB, cx),
                 Some(number) => {
-                    let owner = owner_of_job(number, settings.shards);
+                    let owner = settings.owner_of_job(number);
                     self.ask_one(conn, owner, AdminQuery::Cancel { number }, cx);
                 }
             },
@@ -226,7 +226,7 @@ fn jobs_text(owner: &Owner, settings: &Settings) -> Vec<u8> {
     let mut text = Vec::new();
     for job in owner.queue.iter() {
         let dead = u64::from(job.is_unwanted());
-        let background = u64::from(job.standing == Standing::Background);
+        let background = u64::from(matches!(job.standing, Standing::Background | Standing::Durable));
         let handle = settings.handle_prefix.handle(job.number);
         push_row(&mut text, handle.as_bytes(), &[u64::from(job.losses), dead, background]);
     }

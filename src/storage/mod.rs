@@ -10,11 +10,12 @@
 
 pub mod disk;
 pub mod error;
-pub mod job;
 pub mod log;
+pub mod logs;
+pub mod writer;
 
+use crate::queue::change::Change;
 pub use error::StoreError;
-pub use job::{Change, StoredJob};
 
 /// Something that keeps jobs.
 ///

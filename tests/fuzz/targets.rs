@@ -13,6 +13,7 @@ use gearshard::protocol::decode::{DecodeError, Frame, decode};
 use gearshard::protocol::encode::encode;
 use gearshard::protocol::handle::HandlePrefix;
 use gearshard::protocol::packet::{Command, Magic, Packet};
+use gearshard::queue::change::Change;
 use gearshard::shard::ids::{ConnId, Now, ShardId};
 use gearshard::shard::message::Message;
 use gearshard::shard::outbox::{Event, Outbox, Tail, Urgency};
@@ -150,6 +151,10 @@ impl Outbox for Out {
     fn send(&mut self, to: ShardId, message: Message) {
         assert_ne!(to, self.at, "a shard does not send to itself");
         self.sent.push_back((self.at, to, message));
+    }
+
+    fn store(&mut self, change: Change) {
+        panic!("jobs are kept in memory here: {change:?}");
     }
 
     fn close(&mut self, conn: ConnId) {

@@ -1,6 +1,7 @@
 //! Bits that change on the disk are noticed, and never become another job.
 
-use gearshard::storage::{Change, StoreError, StoredJob};
+use gearshard::queue::change::{Change, StoredJob};
+use gearshard::storage::StoreError;
 
 use super::sim_disk::SimDisk;
 use super::{assert_same, commit, job, numbers, open};

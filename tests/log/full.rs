@@ -1,6 +1,7 @@
 //! A full disk refuses jobs, takes their ends, and goes on when there is space.
 
-use gearshard::storage::{Change, Store, StoreError};
+use gearshard::queue::change::Change;
+use gearshard::storage::{Store, StoreError};
 
 use super::sim_disk::SimDisk;
 use super::{commit, job, numbers, open};

@@ -1,6 +1,8 @@
 //! The log of durable jobs, on simulated and real disks that lose power, rot,
 //! fail and run full.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 mod bit_rot;
 mod disk_errors;
 mod full;
@@ -9,10 +11,11 @@ mod power_loss;
 mod sim_disk;
 
 use gearshard::queue::body::Body;
+use gearshard::queue::change::{Change, StoredJob};
 use gearshard::queue::job::Priority;
 use gearshard::queue::name::Name;
 use gearshard::storage::log::{Log, LogOptions};
-use gearshard::storage::{Change, Store, StoreError, StoredJob};
+use gearshard::storage::{Store, StoreError};
 use sim_disk::SimDisk;
 
 /// A log with small segments, so that tests see many.

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use gearshard::queue::change::{Change, StoredJob};
 use gearshard::storage::log::Log;
-use gearshard::storage::{Change, Store, StoreError, StoredJob};
+use gearshard::storage::{Store, StoreError};
 
 use super::sim_disk::SimDisk;
 use super::{assert_same, job};
@@ -101,7 +102,7 @@ impl Model {
     ) -> Result<(), StoreError> {
         let changes = self.changes(random, bytes_max);
         log.write(&changes)?;
-        if always || random.u32(..) % 8 == 0 {
+        if always || random.u8(..8) == 0 {
             log.sync()?;
             self.acknowledge();
         }

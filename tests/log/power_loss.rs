@@ -29,7 +29,7 @@ fn live(seed: u64) {
             model.check(&found);
             while model.step(&mut log, &mut random, bytes_max, always).is_ok() {}
         }
-        if random.u32(..) % 4 == 0 {
+        if random.u8(..4) == 0 {
             disk.end_process();
         } else {
             disk.lose_power(if random.bool() { 512 } else { 4096 });

@@ -14,6 +14,7 @@ mod play;
 mod rest;
 mod rules;
 mod scenarios;
+mod store;
 mod worker;
 mod world;
 mod written;

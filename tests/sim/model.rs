@@ -395,6 +395,11 @@ impl Model {
             self.end(number);
         } else if cancelled {
             self.end(number);
+        } else if retries_max.is_some() && self.jobs[&number].lost_unseen {
+            // An attempt that nobody saw may have been the last but this one.
+            let job = self.job(number);
+            job.may_fail = true;
+            job.state = State::Unsure;
         } else {
             self.orphan(number);
         }

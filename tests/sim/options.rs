@@ -51,6 +51,8 @@ pub(crate) struct Options {
     pub(crate) whole_turns: u8,
     /// Out of 100 woken workers so many do not come.
     pub(crate) stalls: u8,
+    /// Background jobs are stored.
+    pub(crate) durable: bool,
     /// How long a GRAB may wait for a job.
     pub(crate) grab_open_us: u64,
     /// Events from one rest to the next.
@@ -109,6 +111,7 @@ impl Options {
             whole_turns: [100, 80, 40, 0][r.usize(..4)],
             stalls: [0, 0, 20, 60][r.usize(..4)],
             rest_every: r.usize(60..=500),
+            durable: r.bool(),
             grab_open_us: [0, 1_000, 1_000, 20_000][r.usize(..4)],
         }
     }

@@ -26,6 +26,7 @@ pub(crate) fn check(world: &mut World, auditor: LinkId, patience_passed: bool) {
     nothing_is_due(&world.model);
     let lists = ask_lists(world, auditor);
     let [status, priorities, jobs, uniques, workers] = &lists;
+    compare_store(world, jobs);
     let ghosts = compare_jobs(&mut world.model, jobs);
     compare_ends(&world.model);
     compare_status(&mut world.model, status, priorities, ghosts);
@@ -85,6 +86,21 @@ fn ask_lists(world: &mut World, auditor: LinkId) -> [Vec<String>; 5] {
 
 fn numbers(line: &str) -> Vec<u64> {
     line.split('\t').skip(1).map(|field| field.parse().expect("a number")).collect()
+}
+
+/// At rest a store has the background jobs, and nothing else.
+fn compare_store(world: &World, lines: &[String]) {
+    let Some(kept) = world.kept() else { return };
+    let mut listed = BTreeMap::new();
+    for line in lines {
+        let handle = line.split('\t').next().expect("a handle");
+        let number = world.model.prefix.parse(handle.as_bytes()).expect("a handle");
+        let [losses, _, background] = numbers(line)[..] else { panic!("four columns: {line}") };
+        if background == 1 {
+            listed.insert(number, u16::try_from(losses).expect("few losses"));
+        }
+    }
+    ensure!(kept == listed, StoreEqualsJobs, "stored: {kept:?}, listed: {listed:?}");
 }
 
 /// Settles the state of every job by `show jobs`. How many jobs are there

@@ -78,6 +78,8 @@ pub(crate) enum Rule {
     StatusEqualsModel,
     /// The lines of `prioritystatus` equal the model.
     PriorityStatusEqualsModel,
+    /// The stores keep the background jobs with their losses, and nothing else.
+    StoreEqualsJobs,
     /// The lines of `show jobs` equal the model, retries included.
     ShowJobsEqualsModel,
     /// The lines of `show unique jobs` equal the model.

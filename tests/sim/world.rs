@@ -10,12 +10,13 @@
 //!
 //! Only the order of the messages of one sender is kept.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use fastrand::Rng;
 use gearshard::protocol::decode::decode;
 use gearshard::protocol::handle::HandlePrefix;
+use gearshard::queue::change::Change;
 use gearshard::shard::ids::{ConnId, Now, ShardId};
 use gearshard::shard::message::{Leaves, Message, Refusal};
 use gearshard::shard::outbox::{Event, Outbox, Tail, Urgency};
@@ -27,6 +28,7 @@ use crate::link::{Link, LinkId, News};
 use crate::model::{Model, tell};
 use crate::options::Options;
 use crate::rules::ensure;
+use crate::store::Store;
 
 /// The patience that shards have with woken workers.
 pub(crate) const PATIENCE_US: u64 = 50_000;
@@ -56,6 +58,7 @@ struct Cell {
     /// By sender, messages that had been sent when the frames were taken.
     due: Vec<usize>,
     staged: VecDeque<(ShardId, Message)>,
+    store: Store,
     /// Connections that were written to in this turn.
     written: Vec<LinkId>,
     /// Connections that live here.
@@ -89,6 +92,7 @@ impl World {
             open_replies_max: options.open_replies_max,
             wake_patience_us: PATIENCE_US,
             grab_open_us: options.grab_open_us,
+            durable: options.durable,
             ..Settings::default()
         });
         let now = Now { mono_us: 1_000_000, unix_us: 1_700_000_000_000_000 + rng.u64(..1_000_000) };
@@ -100,6 +104,7 @@ impl World {
             taken: Vec::new(),
             due: Vec::new(),
             staged: VecDeque::new(),
+            store: Store::default(),
             written: Vec::new(),
             links: Vec::new(),
         });
@@ -171,6 +176,7 @@ impl World {
     fn is_busy(&self, at: usize) -> bool {
         let cell = &self.cells[at];
         cell.phase != Phase::Idle
+            || cell.store.is_behind()
             || (0..self.cells.len()).any(|from| !self.wires[from * self.cells.len() + at].is_empty())
             || cell.links.iter().any(|&link| {
                 let link = &self.model.links[link];
@@ -252,6 +258,7 @@ impl World {
             self.expire(at);
         }
         self.drain(at);
+        self.confirm(at);
         for taken in std::mem::take(&mut self.cells[at].taken) {
             self.handle(at, taken);
         }
@@ -308,6 +315,21 @@ impl World {
             let from = ShardId(u16::try_from(from).expect("few shards"));
             self.with(at, |shard, now, out| shard.receive(now, from, message, out));
         }
+    }
+
+    /// The store may have got on.
+    fn confirm(&mut self, at: usize) {
+        if self.cells[at].store.is_behind() && self.rng.bool() {
+            let progress = self.cells[at].store.confirm(&mut self.rng);
+            tell!(self.model, "  {at} hears from its store: {progress:?}");
+            self.with(at, |shard, now, out| shard.stored(now, &progress, out));
+        }
+    }
+
+    /// What the stores would give back, with the losses; `None` where jobs are kept in memory only.
+    pub(crate) fn kept(&self) -> Option<BTreeMap<u64, u16>> {
+        let kept = self.cells.iter().flat_map(|cell| cell.store.kept.clone());
+        self.options.durable.then(|| kept.collect())
     }
 
     fn expire(&mut self, at: usize) {
@@ -395,8 +417,13 @@ impl World {
 
     fn with(&mut self, at: usize, call: impl FnOnce(&mut Shard, Now, &mut Rim<'_>)) {
         let cell = &mut self.cells[at];
-        let mut rim =
-            Rim { shard: at, model: &mut self.model, staged: &mut cell.staged, written: &mut cell.written };
+        let mut rim = Rim {
+            shard: at,
+            model: &mut self.model,
+            staged: &mut cell.staged,
+            store: &mut cell.store,
+            written: &mut cell.written,
+        };
         call(&mut cell.shard, cell.now, &mut rim);
     }
 
@@ -477,6 +504,7 @@ struct Rim<'a> {
     shard: usize,
     model: &'a mut Model,
     staged: &'a mut VecDeque<(ShardId, Message)>,
+    store: &'a mut Store,
     written: &'a mut Vec<LinkId>,
 }
 
@@ -494,6 +522,11 @@ impl Outbox for Rim<'_> {
         ensure!(to.index() != self.shard, OutboxContract, "a message to oneself: {message:?}");
         tell!(self.model, "  {} stages for {}: {message:?}", self.shard, to.0);
         self.staged.push_back((to, message));
+    }
+
+    fn store(&mut self, change: Change) {
+        tell!(self.model, "  {} stores {change:?}", self.shard);
+        self.store.hand_over(change);
     }
 
     fn close(&mut self, conn: ConnId) {

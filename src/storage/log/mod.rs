@@ -24,7 +24,7 @@ use hashbrown::HashMap;
 use super::Store;
 use super::disk::{Disk, DiskFile};
 use super::error::StoreError;
-use super::job::{Change, StoredJob};
+use crate::queue::change::{Change, StoredJob};
 use batch::{ALIGN, HEAD_BYTES, Head};
 use record::Record;
 use scan::{Found, Place, Scan, failed, scan};

@@ -22,9 +22,9 @@
 //! Numbers are little endian.
 
 use crate::queue::body::Body;
+use crate::queue::change::{Change, StoredJob};
 use crate::queue::job::{Priority, workload_at};
 use crate::queue::name::Name;
-use crate::storage::job::{Change, StoredJob};
 
 /// In front of every record: its checksum and its length.
 pub(super) const HEAD_BYTES: usize = 8;

@@ -1,8 +1,8 @@
-//! What a store is told and gives back.
+//! What happens to jobs that must outlive the process, as a store is told it.
 
-use crate::queue::body::Body;
-use crate::queue::job::{Priority, workload_at};
-use crate::queue::name::Name;
+use super::body::Body;
+use super::job::{Priority, workload_at};
+use super::name::Name;
 
 /// A job as it is stored.
 #[derive(Clone, Debug)]
@@ -56,4 +56,15 @@ pub enum Change {
         /// Its number.
         number: u64,
     },
+}
+
+/// What a store has done with the changes of a shard.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// So many changes, counted from the start, are stored or refused.
+    pub changes: u64,
+    /// Jobs among them that it had no space for, in order.
+    pub refused: Vec<u64>,
+    /// It takes no more jobs for now.
+    pub full: bool,
 }
