@@ -29,6 +29,7 @@ pub mod start;
 mod store;
 mod syslog;
 mod trial;
+mod wal_tool;
 
 use std::fmt;
 use std::io;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::daemon::{self, Starting};
 use super::log::{Level, LogWriter, reason, tell_stderr};
 use super::signals::Signals;
-use super::{Listen, LocalAddress, Options, Server, banner, process, trial};
+use super::{Listen, LocalAddress, Options, Server, banner, process, trial, wal_tool};
 use crate::config::{self, Config, Environment, Refused, Request};
 use crate::pid_file::PidFile;
 use crate::protocol::handle::HandlePrefix;
@@ -27,6 +27,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: Environm
     let program =
         arguments.next().map_or_else(|| "gearshard".into(), |name| name.to_string_lossy().into_owned());
     let words: Vec<OsString> = arguments.collect();
+    if words.first().is_some_and(|word| word == "wal") {
+        return end(&program, wal_tool::run(&words[1..]));
+    }
     let done = match config::parse(&words, environment) {
         Ok(Request::Check) => Ok(()),
         Ok(Request::Help(text)) => print(&text),
@@ -34,6 +37,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: Environm
         Ok(Request::Serve(config)) => serve(&program, &config),
         Err(refused) => Err(explain(&program, refused)),
     };
+    end(&program, done)
+}
+
+fn end(program: &str, done: Result<(), String>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {

@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use super::Store;
 use super::disk::{Lock, RealDisk};
 use super::error::StoreError;
-use super::log::{Log, LogOptions, Recovered, SEGMENT_BYTES};
+use super::log::{self, Inspection, Log, LogOptions, Recovered, SEGMENT_BYTES};
 use crate::queue::change::{Change, StoredJob};
 
 /// Changes that are written at once when jobs are moved.
@@ -49,8 +49,7 @@ impl std::fmt::Debug for Logs {
 /// written, or is damaged.
 pub fn open(directory: &Path, shards: u16, owner: impl Fn(&[u8]) -> u16) -> Result<Logs, StoreError> {
     let io = |doing| move |error| StoreError::Io { doing, file: directory.to_owned(), error };
-    let lock = Lock::take(directory).map_err(io("use"))?;
-    let lock = Arc::new(lock.ok_or_else(|| StoreError::InUse { directory: directory.to_owned() })?);
+    let lock = Arc::new(lock(directory)?);
     let count = logs_in(directory).map_err(io("list"))?.max(shards);
     let opened = open_all(directory, count, shards)?;
     let (mut logs, recovered): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
@@ -71,6 +70,70 @@ pub fn open(directory: &Path, shards: u16, owner: impl Fn(&[u8]) -> u16) -> Resu
         jobs.iter().zip(0..).flat_map(|(jobs, owner)| jobs.iter().map(move |job| (job.number, owner)));
     let moved = with_owners.filter(|&(number, owner)| home(number) != owner).collect();
     Ok(Logs { logs, jobs, number_max, moved, dropped_bytes, lock })
+}
+
+/// Reads every log in `directory`, which no server may be using, and changes
+/// nothing; `each` is given its number and what it holds.
+///
+/// # Errors
+/// When another process has the directory, or a file cannot be read.
+pub fn inspect(
+    directory: &Path,
+    mut each: impl FnMut(u16, Inspection) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let io = |doing| move |error| StoreError::Io { doing, file: directory.to_owned(), error };
+    let count = logs_in(directory).map_err(io("read"))?;
+    let _lock = lock(directory)?;
+    for number in 0..count {
+        each(number, log::inspect(&disk_of(directory, number)?)?)?;
+    }
+    Ok(())
+}
+
+/// Puts a new log with `jobs` in the place of one that is damaged; where the old one is kept.
+///
+/// # Errors
+/// When a file cannot be written or moved.
+pub fn replace(directory: &Path, number: u16, jobs: Vec<StoredJob>) -> Result<PathBuf, StoreError> {
+    let path = path_of(directory, number.into());
+    let beside = |suffix: &str| directory.join(format!("{number:04}.{suffix}"));
+    let moved = |from: &Path, to: &Path| {
+        let failed = |error| StoreError::Io { doing: "rename", file: from.to_owned(), error };
+        std::fs::rename(from, to).map_err(failed)
+    };
+    let new = beside("new");
+    if new.exists() {
+        // Of a repair that was cut short.
+        let failed = |error| StoreError::Io { doing: "remove", file: new.clone(), error };
+        std::fs::remove_dir_all(&new).map_err(failed)?;
+    }
+    let used = |error| StoreError::Io { doing: "use", file: new.clone(), error };
+    let disk = RealDisk::open(new.clone()).map_err(used)?;
+    let options = LogOptions { log: number.into(), shards: 1, segment_bytes: SEGMENT_BYTES };
+    let (mut log, _) = Log::open(disk, options)?;
+    let mut jobs = jobs.into_iter().map(Change::Added).peekable();
+    while jobs.peek().is_some() {
+        log.write(&jobs.by_ref().take(MOVED_AT_ONCE).collect::<Vec<_>>())?;
+    }
+    log.sync()?;
+    drop(log);
+    let kept = (1..).map(|copy| beside(&format!("damaged-{copy}"))).find(|path| !path.exists());
+    let kept = kept.expect("some number is free");
+    moved(&path, &kept)?;
+    moved(&new, &path)?;
+    Ok(kept)
+}
+
+fn lock(directory: &Path) -> Result<Lock, StoreError> {
+    let failed = |error| StoreError::Io { doing: "use", file: directory.to_owned(), error };
+    Lock::take(directory)
+        .map_err(failed)?
+        .ok_or_else(|| StoreError::InUse { directory: directory.to_owned() })
+}
+
+fn disk_of(directory: &Path, number: u16) -> Result<RealDisk, StoreError> {
+    let path = path_of(directory, number.into());
+    RealDisk::open(path.clone()).map_err(|error| StoreError::Io { doing: "use", file: path, error })
 }
 
 fn path_of(directory: &Path, log: usize) -> PathBuf {
@@ -95,12 +158,7 @@ fn open_all(
     shards: u16,
 ) -> Result<Vec<(Log<RealDisk>, Recovered)>, StoreError> {
     let open_one = |number: u16| {
-        let path = path_of(directory, number.into());
-        let disk = RealDisk::open(path.clone()).map_err(|error| StoreError::Io {
-            doing: "use",
-            file: path,
-            error,
-        })?;
+        let disk = disk_of(directory, number)?;
         let options = LogOptions { log: number.into(), shards: shards.into(), segment_bytes: SEGMENT_BYTES };
         Log::open(disk, options)
     };

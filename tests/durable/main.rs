@@ -9,6 +9,7 @@ mod support;
 
 mod kill_loop;
 mod restarts;
+mod wal_tool;
 
 use std::path::Path;
 

@@ -103,7 +103,7 @@ impl<D: Disk> Log<D> {
     /// When files cannot be read or removed, or are damaged.
     pub fn open(disk: D, options: LogOptions) -> Result<(Self, Recovered), StoreError> {
         let Scan { segments, useless, places, next_batch, number_max, dropped_bytes, problems, .. } =
-            scan(&disk, &mut |_, _, _| {})?;
+            scan(&disk)?;
         if let Some(problem) = problems.into_iter().next() {
             return Err(problem);
         }
@@ -137,27 +137,13 @@ impl<D: Disk> Log<D> {
 
     /// Every job that is not over, by number; counts them in their segments.
     fn read_jobs(&mut self) -> Result<Vec<StoredJob>, StoreError> {
-        let mut places: Vec<(u64, Place)> =
-            self.places.iter().map(|(&number, &place)| (number, place)).collect();
-        places.sort_unstable_by_key(|&(number, place)| (place.segment, number));
-        let mut jobs = Vec::with_capacity(places.len());
-        for of_segment in places.chunk_by(|(_, one), (_, other)| one.segment == other.segment) {
-            let number = of_segment[0].1.segment;
-            let name = name(number);
-            let (_, bytes) =
-                read_all(&self.disk, &name).map_err(|error| failed(&self.disk, "read", &name, error))?;
-            for (_, place) in of_segment {
-                let record = Record::read(bytes.get(place.offset as usize..).unwrap_or_default());
-                let Some((Record::Added(job), _)) = record else {
-                    return Err(self.damaged(number, place.offset, "a job has changed while it was read"));
-                };
-                jobs.push(StoredJob { losses: place.losses, ..job.stored() });
-            }
-            let segment = self.segment_mut(number).expect("a place is in a segment that was found");
-            segment.jobs = of_segment.len() as u64;
-            segment.job_bytes = of_segment.iter().map(|(_, place)| u64::from(place.bytes)).sum();
+        let jobs = read_jobs(&self.disk, &self.places)?;
+        for place in self.places.values() {
+            let oldest = self.segments.front().expect("a place is in a segment").header.number;
+            let segment = &mut self.segments[(place.segment - oldest) as usize];
+            segment.jobs += 1;
+            segment.job_bytes += u64::from(place.bytes);
         }
-        jobs.sort_unstable_by_key(|job| job.number);
         Ok(jobs)
     }
 
@@ -447,6 +433,64 @@ impl<D: Disk> Store for Log<D> {
         self.reclaim()?;
         Ok(self.is_sparse())
     }
+}
+
+/// The jobs at these places, in the order of their numbers.
+fn read_jobs<D: Disk>(disk: &D, places: &HashMap<u64, Place>) -> Result<Vec<StoredJob>, StoreError> {
+    let mut sorted: Vec<(u64, Place)> = places.iter().map(|(&number, &place)| (number, place)).collect();
+    sorted.sort_unstable_by_key(|&(number, place)| (place.segment, number));
+    let mut jobs = Vec::with_capacity(sorted.len());
+    for of_segment in sorted.chunk_by(|(_, one), (_, other)| one.segment == other.segment) {
+        let name = name(of_segment[0].1.segment);
+        let (_, bytes) = read_all(disk, &name).map_err(|error| failed(disk, "read", &name, error))?;
+        for (_, place) in of_segment {
+            let record = Record::read(bytes.get(place.offset as usize..).unwrap_or_default());
+            let Some((Record::Added(job), _)) = record else {
+                let (file, offset) = (disk.path().join(&name), place.offset.into());
+                return Err(StoreError::Damaged {
+                    file,
+                    offset,
+                    what: "a job has changed while it was read",
+                });
+            };
+            jobs.push(StoredJob { losses: place.losses, ..job.stored() });
+        }
+    }
+    jobs.sort_unstable_by_key(|job| job.number);
+    Ok(jobs)
+}
+
+/// What a log holds, damaged or not.
+#[derive(Debug)]
+pub struct Inspection {
+    /// Files that are in use.
+    pub segments: usize,
+    /// Bytes of those files.
+    pub bytes: u64,
+    /// Batches that are whole.
+    pub batches: u64,
+    /// The jobs that are not over, in the order of their numbers.
+    pub jobs: Vec<StoredJob>,
+    /// Bytes of a last write that was cut short; nobody was told that it is safe.
+    pub dropped_bytes: u64,
+    /// Everything that is damaged. Jobs may be missing, and others may be over already.
+    pub problems: Vec<StoreError>,
+}
+
+/// Reads a log that no server uses, and changes nothing.
+///
+/// # Errors
+/// When its files cannot be read.
+pub fn inspect<D: Disk>(disk: &D) -> Result<Inspection, StoreError> {
+    let scan = scan(disk)?;
+    Ok(Inspection {
+        segments: scan.segments.len(),
+        bytes: scan.segments.iter().map(|found| found.bytes).sum(),
+        batches: scan.batches,
+        jobs: read_jobs(disk, &scan.places)?,
+        dropped_bytes: scan.dropped_bytes,
+        problems: scan.problems,
+    })
 }
 
 fn is_full(error: &io::Error) -> bool {

@@ -60,19 +60,13 @@ struct Scanner<'a, D: Disk> {
     oldest: u32,
     /// Problems, with the segment that has them.
     problems: Vec<(u32, StoreError)>,
-    /// Is told every record: its segment, its offset, and itself.
-    each: &'a mut dyn FnMut(u32, u64, &Record<'_>),
 }
 
-/// Reads all files of the log in `disk`; `each` sees every record with the
-/// number of its segment and its offset there.
+/// Reads all files of the log in `disk`.
 ///
 /// # Errors
 /// When the files cannot be read. Damage is no error here: it is listed.
-pub(super) fn scan<D: Disk>(
-    disk: &D,
-    each: &mut dyn FnMut(u32, u64, &Record<'_>),
-) -> Result<Scan<D::File>, StoreError> {
+pub(super) fn scan<D: Disk>(disk: &D) -> Result<Scan<D::File>, StoreError> {
     let listed = disk.list().map_err(|error| failed(disk, "list", "", error))?;
     let mut numbers: Vec<u32> = listed.iter().filter_map(|name| numbered(name)).collect();
     numbers.sort_unstable();
@@ -86,7 +80,7 @@ pub(super) fn scan<D: Disk>(
         dropped_bytes: 0,
         problems: Vec::new(),
     };
-    let mut scanner = Scanner { disk, scan, oldest: 1, problems: Vec::new(), each };
+    let mut scanner = Scanner { disk, scan, oldest: 1, problems: Vec::new() };
     for (at, &number) in numbers.iter().enumerate() {
         scanner.segment(number, at + 1 == numbers.len())?;
     }
@@ -180,7 +174,6 @@ impl<D: Disk> Scanner<'_, D> {
     }
 
     fn record(&mut self, segment: u32, offset: u64, bytes: usize, record: &Record<'_>) {
-        (self.each)(segment, offset, record);
         let places = &mut self.scan.places;
         match *record {
             Record::Added(AddedJob { number, losses, .. }) => {
