@@ -35,6 +35,10 @@
 //! 5. The job ends with WORK_COMPLETE, WORK_FAIL or WORK_EXCEPTION; a worker
 //!    that is lost or too slow sends it back to step 2.
 //!
+//! With a store, the owner hands every change of a background job to a thread
+//! that writes it to the shard's log (`storage`), and `Created` leaves when the
+//! job is on disk. A start takes in what the log has kept before it accepts.
+//!
 //! No shard ever waits for another, and nothing is locked on the way.
 
 #[cfg(feature = "client")]

@@ -234,6 +234,15 @@ const OURS: &[(&[&str], &str)] = &[
         "the argument ('big') for option '--max-packet-size' is invalid: a size is a number of bytes, or a \
          number with K, M or G such as 64K, 10M or 1G",
     ),
+    (&["--queue-type=wal", "--wal-dir=/x", "--durability=always"], ""),
+    (&["-q", "WAL", "--wal-dir", "x", "--durability", "interval:50"], ""),
+    (&["--durability=none"], ""),
+    (&["--queue-type=wal"], "--queue-type=wal needs --wal-dir=DIR, the directory to keep jobs in"),
+    (
+        &["--durability=interval:0"],
+        "the argument ('interval:0') for option '--durability' is invalid: it is always, interval:MS such as \
+         interval:50, or none",
+    ),
     (&["--max-memory=0"], ""),
     (&["--max-memory=50%"], ""),
     (&["--max-memory=2G"], ""),

@@ -132,6 +132,9 @@ impl<S: Store, C: Fn(Progress)> Writer<S, C> {
         let mut batch: Vec<Change> = self.pending.drain(..count).collect();
         leave_out_what_is_over(&mut batch);
         let mut refused = Vec::new();
+        if count == 0 {
+            return Ok(refused);
+        }
         match self.store.write(&batch) {
             Err(StoreError::Full) => {
                 batch.retain(|change| match change {
@@ -145,10 +148,8 @@ impl<S: Store, C: Fn(Progress)> Writer<S, C> {
             }
             written => written?,
         }
-        if count > 0 {
-            self.done += count as u64;
-            self.unsynced_since.get_or_insert_with(Instant::now);
-        }
+        self.done += count as u64;
+        self.unsynced_since.get_or_insert_with(Instant::now);
         refused.sort_unstable();
         Ok(refused)
     }
