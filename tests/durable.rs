@@ -2,7 +2,7 @@
 //! loses nothing; against one without, which loses what it must; and against one whose
 //! store is changed between its lives, where every change is noticed.
 //!
-//! The server with a store is Debian's gearmand with SQLite. It acknowledges some tens of
+//! Servers with a store are ours with its log, and Debian's gearmand with SQLite. That acknowledges some tens of
 //! jobs a second, so there are few; and every job has a unique and a payload, since those
 //! without are what it loses by itself. Nothing here is judged by the clock.
 
@@ -112,6 +112,16 @@ fn a_store_loses_nothing_however_often_its_server_is_killed() {
         if work == "--work=last" {
             assert_eq!(run.jobs("drain"), run.acknowledged(), "{}", run.what);
         }
+    }
+}
+
+#[test]
+fn a_log_loses_nothing_either_and_takes_many_more() {
+    let start = format!("{IN_MEMORY} --queue-type=wal --wal-dir=log --threads=2");
+    for work in ["turns", "always"] {
+        let work = format!("--work={work}");
+        let run = Run::of(&["--start", &start, "--cycles=5", "--count=20k", &work]).assert_passed();
+        assert!(run.acknowledged() >= 20_000, "{}", run.what);
     }
 }
 
