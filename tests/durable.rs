@@ -120,7 +120,8 @@ fn a_log_loses_nothing_either_and_takes_many_more() {
     let start = format!("{IN_MEMORY} --queue-type=wal --wal-dir=log --threads=2");
     for work in ["turns", "always"] {
         let work = format!("--work={work}");
-        let run = Run::of(&["--start", &start, "--cycles=5", "--count=20k", &work]).assert_passed();
+        let run = Run::of(&["--start", &start, "--cycles=5", "--count=20k", "--unsynced=2000", &work])
+            .assert_passed();
         assert!(run.acknowledged() >= 20_000, "{}", run.what);
     }
 }

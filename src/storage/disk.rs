@@ -70,6 +70,13 @@ pub trait DiskFile: Send {
     /// The system's.
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
+    /// Cuts off what lies behind the first `bytes`. It may come back after a
+    /// loss of power.
+    ///
+    /// # Errors
+    /// The system's.
+    fn cut(&self, bytes: u64) -> io::Result<()>;
+
     /// Makes safe what was written.
     ///
     /// # Errors
@@ -153,6 +160,10 @@ impl DiskFile for File {
 
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.write_all_at(bytes, offset)
+    }
+
+    fn cut(&self, bytes: u64) -> io::Result<()> {
+        self.set_len(bytes)
     }
 
     fn sync(&self) -> io::Result<()> {

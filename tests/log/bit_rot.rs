@@ -62,14 +62,16 @@ fn change(disk: &SimDisk, file: usize, change: impl FnOnce(&mut Vec<u8>)) {
     });
 }
 
-/// Changes one bit after the other of a file, from `first` on.
+/// Changes one bit after the other of a file, from `first` on. Every log is
+/// opened as it was: opening one gives space back.
 fn flip(disk: &SimDisk, jobs: &[StoredJob], file: usize, first: usize, step: usize) -> Counts {
     let mut counts = Counts::default();
-    for bit in (first..SEGMENT_BYTES as usize * 8).step_by(step) {
-        let flip = |bytes: &mut Vec<u8>| bytes[bit / 8] ^= 1 << (bit % 8);
-        change(disk, file, flip);
-        judge(disk, jobs, 1, &mut counts);
-        change(disk, file, flip);
+    let mut length = 0;
+    change(disk, file, |bytes| length = bytes.len());
+    for bit in (first..length * 8).step_by(step) {
+        let damaged = disk.copy();
+        change(&damaged, file, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
+        judge(&damaged, jobs, 1, &mut counts);
     }
     counts
 }

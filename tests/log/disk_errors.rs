@@ -26,7 +26,7 @@ fn an_error_at_any_call_is_final_and_loses_nothing() {
                 assert!(matches!(error, StoreError::Io { .. }), "{error}");
                 // Reading and removing may be tried again; writing and syncing may not.
                 let told = error.to_string();
-                let final_ = ["write", "sync", "begin", "make"]
+                let final_ = ["write", "sync", "begin", "make", "shorten"]
                     .iter()
                     .any(|doing| told.contains(&format!("cannot {doing} ")));
                 let changes = model.changes(&mut random, 400);

@@ -276,6 +276,20 @@ impl DiskFile for SimFile {
         done
     }
 
+    fn cut(&self, bytes: u64) -> io::Result<()> {
+        let mut state = self.disk.state();
+        state.call(0).1?;
+        let bytes = usize::try_from(bytes).unwrap();
+        let content = &mut state.files[self.file];
+        assert!(
+            content.writes.iter().all(|(start, written)| start + written.len() <= bytes),
+            "only what was never written is cut off"
+        );
+        content.seen.truncate(bytes);
+        // It comes back with a loss of power, unless a sync was between.
+        Ok(())
+    }
+
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state();
         state.call(0).1?;

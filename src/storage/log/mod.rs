@@ -7,7 +7,8 @@
 //! than half of the log is of no use.
 //!
 //! Kept at all times: batches are numbered without a gap over all segments;
-//! a segment is removed only after a record that says so is safe; every open
+//! a segment that was left ends with its last batch; a segment is removed only
+//! after a record that says so is safe; every open
 //! starts a segment of its own, so nothing is ever written over what an
 //! earlier process has written.
 
@@ -117,10 +118,15 @@ impl<D: Disk> Log<D> {
             disk.remove(name).map_err(|error| failed(&disk, "remove", name, error))?;
         }
         let shards = segments.last().map(|found| found.header.shards);
+        let mut segments: VecDeque<_> = segments.into_iter().map(segment_of).collect();
+        for segment in &mut segments {
+            let left = if segment.room() > 0 { segment.leave() } else { Ok(()) };
+            left.map_err(|error| failed(&disk, "shorten", &name(segment.header.number), error))?;
+        }
         let mut log = Self {
             disk,
             options,
-            segments: segments.into_iter().map(segment_of).collect(),
+            segments,
             begun: false,
             ahead: None,
             disk_full: false,
@@ -233,6 +239,12 @@ impl<D: Disk> Log<D> {
         }
         // Whoever finds the next segment may rely on all that came before it.
         self.sync_newest()?;
+        if let Some(newest) = self.segments.back_mut()
+            && let Err(error) = newest.leave()
+        {
+            let number = newest.header.number;
+            return Err(self.poison("shorten", number, error));
+        }
         let (file, bytes) = self.ahead.take().expect("seen just above");
         let header = Header {
             log: self.options.log,

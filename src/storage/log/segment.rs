@@ -106,6 +106,13 @@ impl<F: DiskFile> Segment<F> {
         Ok(Self { header, file, bytes, end: HEADER_BYTES, jobs: 0, job_bytes: 0 })
     }
 
+    /// Gives back the space behind the last batch: no more is written here.
+    pub(super) fn leave(&mut self) -> io::Result<()> {
+        self.file.cut(self.end)?;
+        self.bytes = self.end;
+        Ok(())
+    }
+
     /// Bytes that are left behind the last batch.
     pub(super) const fn room(&self) -> u64 {
         self.bytes - self.end
