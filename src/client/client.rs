@@ -194,6 +194,18 @@ impl std::fmt::Debug for Client {
 }
 
 /// Settings of a [`Client`].
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use gearshard::client::{Client, OnLoss, ServerAddress, Spread};
+///
+/// let client = Client::builder(ServerAddress::list("one:4730,two:4730")?)
+///     .spread(Spread::ByUnique)
+///     .on_loss(OnLoss::Report)
+///     .job_timeout(Some(Duration::from_secs(10)))
+///     .build()?;
+/// # Ok::<(), gearshard::client::ClientError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct ClientBuilder {

@@ -283,6 +283,13 @@ impl std::error::Error for InvalidJob {}
 ///
 /// One that came from a client remembers its server; one read from text
 /// (`"H:host:17".parse()`) does not, and is looked for on every server.
+///
+/// ```
+/// use gearshard::client::JobHandle;
+///
+/// let Ok(handle) = "H:host:17".parse::<JobHandle>();
+/// assert_eq!((handle.as_bytes(), handle.server()), (&b"H:host:17"[..], None));
+/// ```
 #[derive(Clone)]
 pub struct JobHandle {
     text: Box<[u8]>,

@@ -82,6 +82,20 @@ pub(super) fn opened(
 ///
 /// Dropping it cancels the waiting: whatever still comes is thrown away. A
 /// server drops a foreground job itself once the connections of all its clients are gone.
+///
+/// ```no_run
+/// # use gearshard::client::{Client, Job, Update};
+/// # let client = Client::connect("localhost")?;
+/// for update in client.submit(Job::new("resize", "..."))? {
+///     match update? {
+///         Update::Progress { numerator, denominator } => println!("{numerator} of {denominator}"),
+///         Update::Data(part) => println!("{} bytes", part.len()),
+///         Update::Complete(last) => println!("done, {} bytes more", last.len()),
+///         _ => {}
+///     }
+/// }
+/// # Ok::<(), gearshard::client::ClientError>(())
+/// ```
 #[must_use = "dropping it throws the job's result away"]
 pub struct Pending {
     servers: Arc<Servers>,

@@ -16,6 +16,20 @@ use crate::client::servers::Place;
 /// A job that has been submitted: await its result, or follow it update by update.
 ///
 /// Dropping it cancels the waiting: whatever still comes is thrown away.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), gearshard::client::ClientError> {
+/// # use gearshard::client::{asynchronous::AsyncClient, Job, Update};
+/// # let client = AsyncClient::connect("localhost").await?;
+/// let mut pending = client.submit(Job::new("resize", "...")).await?;
+/// while let Some(update) = pending.next_update().await {
+///     if let Update::Progress { numerator, denominator } = update? {
+///         println!("{numerator} of {denominator}");
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "dropping it throws the job's result away"]
 pub struct AsyncPending {
     servers: Arc<Servers>,

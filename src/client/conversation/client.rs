@@ -116,6 +116,23 @@ impl Attached {
 
 /// One client's connection. Requests carry a key of the caller's choice, which
 /// comes back with everything that the server says about them.
+///
+/// ```
+/// use gearshard::client::conversation::{ClientConversation, ClientEvent};
+///
+/// let mut talk = ClientConversation::default();
+/// talk.echo(7, b"hello");
+/// assert_eq!(talk.outgoing(), b"\0REQ\0\0\0\x10\0\0\0\x05hello");
+/// talk.sent(talk.outgoing().len());
+///
+/// let mut heard = Vec::new();
+/// talk.receive(b"\0RES\0\0\0\x11\0\0\0\x05hello", |key, event| {
+///     heard.push((key, matches!(event, ClientEvent::Echo(b"hello"))));
+/// })?;
+/// assert_eq!(heard, [(7, true)]);
+/// assert!(talk.is_idle());
+/// # Ok::<(), gearshard::client::conversation::ProtocolError>(())
+/// ```
 #[derive(Debug)]
 pub struct ClientConversation {
     inbox: Inbox,

@@ -50,6 +50,26 @@ pub enum WorkerEvent<'a> {
 }
 
 /// One worker's connection.
+///
+/// ```
+/// use gearshard::client::conversation::{WorkerConversation, WorkerEvent};
+///
+/// let mut talk = WorkerConversation::default();
+/// talk.can_do(b"f", None);
+/// talk.grab();
+/// talk.sent(talk.outgoing().len());
+///
+/// let mut jobs = Vec::new();
+/// talk.receive(b"\0RES\0\0\0\x0b\0\0\0\x08H:x:1\0f\0", |event| {
+///     if let WorkerEvent::Assigned(job) = event {
+///         jobs.push(job.handle.to_vec());
+///     }
+/// })?;
+/// # assert_eq!(jobs, [b"H:x:1"]);
+/// talk.complete(&jobs[0], b"result");
+/// assert!(talk.outgoing().ends_with(b"H:x:1\0result"));
+/// # Ok::<(), gearshard::client::conversation::ProtocolError>(())
+/// ```
 #[derive(Debug)]
 pub struct WorkerConversation {
     inbox: Inbox,

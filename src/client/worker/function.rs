@@ -12,6 +12,24 @@ pub type JobResult = Result<Vec<u8>, JobError>;
 /// for one with a state of its own.
 ///
 /// It runs on several threads at a time if the worker's concurrency allows.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use gearshard::client::{Function, JobResult, Worker, WorkerJob};
+///
+/// #[derive(Default)]
+/// struct Count(AtomicU64);
+///
+/// impl Function for Count {
+///     fn run(&self, _: &mut WorkerJob<'_>) -> JobResult {
+///         Ok(self.0.fetch_add(1, Ordering::Relaxed).to_string().into_bytes())
+///     }
+/// }
+///
+/// let builder = Worker::builder_for("localhost:4730")?.serve("count", None, Count::default());
+/// # drop(builder);
+/// # Ok::<(), gearshard::client::ClientError>(())
+/// ```
 pub trait Function: Send + Sync {
     /// Runs one job.
     ///
@@ -37,6 +55,21 @@ where
 ///
 /// Every error turns into an exception with its text, so `?` does what one
 /// expects in a function.
+///
+/// ```
+/// use gearshard::client::JobError;
+///
+/// fn half(workload: &str) -> Result<String, JobError> {
+///     let number: i64 = workload.parse()?;
+///     if number % 2 == 1 {
+///         return Err(JobError::exception(format!("{number} is odd")));
+///     }
+///     Ok((number / 2).to_string())
+/// }
+/// assert_eq!(half("8"), Ok("4".to_owned()));
+/// assert_eq!(half("7"), Err(JobError::exception("7 is odd")));
+/// assert!(matches!(half("many"), Err(JobError::Exception(_))));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JobError {

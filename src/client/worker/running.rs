@@ -80,7 +80,20 @@ impl std::fmt::Debug for Worker {
     }
 }
 
-/// Stops a [`Worker`].
+/// Stops a [`Worker`] from another thread.
+///
+/// ```no_run
+/// # use gearshard::client::Worker;
+/// # let worker = Worker::builder_for("localhost")?.function("nothing", |_| Ok("")).start()?;
+/// let stopper = worker.stopper();
+/// std::thread::spawn(move || {
+///     let mut line = String::new();
+///     let _ = std::io::stdin().read_line(&mut line);
+///     stopper.stop();
+/// });
+/// worker.join();
+/// # Ok::<(), gearshard::client::ClientError>(())
+/// ```
 #[derive(Clone)]
 pub struct Stopper {
     shared: Arc<Shared>,

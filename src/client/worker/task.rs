@@ -62,6 +62,20 @@ impl Held {
 }
 
 /// A job that a function runs: what it is, and how to report on the way.
+///
+/// ```
+/// use gearshard::client::{JobError, WorkerJob};
+///
+/// fn upper(job: &mut WorkerJob<'_>) -> Result<String, JobError> {
+///     let text = String::from_utf8(job.take_workload())?;
+///     let lines = u32::try_from(text.lines().count())?;
+///     for (number, line) in (1..).zip(text.lines()) {
+///         job.data(line.to_uppercase())?;
+///         job.progress(number, lines)?;
+///     }
+///     Ok(String::new())
+/// }
+/// ```
 pub struct WorkerJob<'a> {
     held: &'a mut Held,
     function: &'a [u8],

@@ -73,6 +73,19 @@ impl Connection {
 }
 
 /// A job that a function runs: what it is, and how to report on the way.
+///
+/// ```
+/// use gearshard::client::JobError;
+/// use gearshard::client::asynchronous::AsyncWorkerJob;
+///
+/// async fn upper(mut job: AsyncWorkerJob) -> Result<String, JobError> {
+///     let text = String::from_utf8(job.take_workload())?;
+///     for line in text.lines() {
+///         job.data(line.to_uppercase()).await?;
+///     }
+///     Ok(String::new())
+/// }
+/// ```
 pub struct AsyncWorkerJob {
     pub(super) held: Held,
     pub(super) function: Arc<[u8]>,
