@@ -236,7 +236,7 @@ impl Server {
         let store = options.store.as_ref().map(|store| OpenStore::open(store, shards)).transpose()?;
         options.settings.durable = store.is_some();
         if let Some(store) = &store {
-            options.settings.moved = store.moved();
+            options.settings.moved = Arc::new(store.moved(shards));
         }
         let settings = Arc::new(options.settings.clone());
         let (clock, limits) = (Clock::start(), limits(&options));

@@ -1,6 +1,6 @@
 //! The store of a server: opened before the server runs, one thread a shard.
 
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 
 use crossbeam_channel::unbounded;
 use hashbrown::HashMap;
@@ -11,7 +11,7 @@ use super::{ServerError, or_abort, system};
 use crate::reactor::event_loop::Parts;
 use crate::reactor::{self, Delivery};
 use crate::shard::ids::ShardId;
-use crate::shard::placement::owner_of;
+use crate::shard::placement::{owner_of, owner_of_job};
 use crate::storage::StoreError;
 use crate::storage::disk::Lock;
 use crate::storage::logs::{self, Logs};
@@ -47,8 +47,10 @@ impl OpenStore {
     }
 
     /// Owners of jobs whose numbers name another shard.
-    pub(super) fn moved(&self) -> Arc<HashMap<u64, ShardId>> {
-        Arc::new(self.logs.moved.iter().map(|(&number, &owner)| (number, ShardId(owner))).collect())
+    pub(super) fn moved(&self, shards: u16) -> HashMap<u64, ShardId> {
+        let owners = (0..shards).map(ShardId).zip(&self.logs.jobs);
+        let numbers = owners.flat_map(|(owner, jobs)| jobs.iter().map(move |job| (job.number, owner)));
+        numbers.filter(|&(number, owner)| owner_of_job(number, shards) != owner).collect()
     }
 
     /// Starts a thread for each log and gives every shard its jobs. Each thread
@@ -60,7 +62,7 @@ impl OpenStore {
         control: &Control,
         closed: &mpsc::Sender<()>,
         failed: &mpsc::Sender<StoreError>,
-    ) -> Result<Arc<Lock>, ServerError> {
+    ) -> Result<Lock, ServerError> {
         let Self { logs: Logs { logs, jobs, number_max, lock, .. }, durability, .. } = self;
         for ((parts, log), jobs) in event_loops.iter_mut().zip(logs).zip(jobs) {
             let home = parts.addresses[parts.id.index()].clone();

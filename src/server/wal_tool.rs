@@ -39,7 +39,9 @@ enum Command {
 /// When the words are wrong, the log cannot be read, or is damaged and not repaired.
 pub(super) fn run(words: &[OsString]) -> Result<(), String> {
     let (command, directory) = match words {
-        [word, ..] if ["--help", "-h", "help"].iter().any(|help| word == help) => return print(USAGE),
+        [word, ..] if ["--help", "-h", "help"].iter().any(|help| word == help) => {
+            return print(USAGE).map_err(|error| error.to_string());
+        }
         [command, directory] => (command, PathBuf::from(directory)),
         _ => return Err(format!("wal needs a command and a directory\n\n{USAGE}")),
     };
@@ -63,8 +65,7 @@ pub(super) fn run(words: &[OsString]) -> Result<(), String> {
             Command::Dump => found.jobs.iter().map(line).collect(),
             Command::Repair => repair(&directory, number, found)?,
         };
-        let out = |error| StoreError::Io { doing: "write to", file: "standard output".into(), error };
-        io::stdout().lock().write_all(text.as_bytes()).map_err(out)
+        print(&text)
     });
     looked.map_err(|error| error.to_string())?;
     if logs == 0 {
@@ -78,8 +79,9 @@ pub(super) fn run(words: &[OsString]) -> Result<(), String> {
     }
 }
 
-fn print(text: &str) -> Result<(), String> {
-    io::stdout().lock().write_all(text.as_bytes()).map_err(|error| error.to_string())
+fn print(text: &str) -> Result<(), StoreError> {
+    let out = StoreError::io("write to", "standard output");
+    io::stdout().lock().write_all(text.as_bytes()).map_err(out)
 }
 
 fn check(number: u16, found: &Inspection) -> String {

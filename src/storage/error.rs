@@ -36,6 +36,14 @@ pub enum StoreError {
     Poisoned,
 }
 
+impl StoreError {
+    /// What becomes of the system's error in "cannot `doing` `file`".
+    pub(crate) fn io(doing: &'static str, file: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let file = file.into();
+        move |error| Self::Io { doing, file, error }
+    }
+}
+
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -6,9 +6,8 @@
 //! and a job that a crash has left in both is one job.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::HashSet;
 
 use super::Store;
 use super::disk::{Lock, RealDisk};
@@ -27,12 +26,10 @@ pub struct Logs {
     pub jobs: Vec<Vec<StoredJob>>,
     /// The highest number of a job; 0 when there is none.
     pub number_max: u64,
-    /// Jobs whose number names another shard than their owner.
-    pub moved: HashMap<u64, u16>,
     /// Bytes of last writes that were cut short; nobody was told that they are safe.
     pub dropped_bytes: u64,
     /// Keeps other servers off as long as it lives.
-    pub lock: Arc<Lock>,
+    pub lock: Lock,
 }
 
 impl std::fmt::Debug for Logs {
@@ -48,9 +45,8 @@ impl std::fmt::Debug for Logs {
 /// When another process has the directory, or something in it cannot be read,
 /// written, or is damaged.
 pub fn open(directory: &Path, shards: u16, owner: impl Fn(&[u8]) -> u16) -> Result<Logs, StoreError> {
-    let io = |doing| move |error| StoreError::Io { doing, file: directory.to_owned(), error };
-    let lock = Arc::new(lock(directory)?);
-    let count = logs_in(directory).map_err(io("list"))?.max(shards);
+    let lock = lock(directory)?;
+    let count = logs_in(directory)?.max(shards);
     let opened = open_all(directory, count, shards)?;
     let (mut logs, recovered): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
     let number_max = recovered.iter().map(|found| found.number_max).max().unwrap_or(0);
@@ -59,17 +55,9 @@ pub fn open(directory: &Path, shards: u16, owner: impl Fn(&[u8]) -> u16) -> Resu
     for (log, path) in logs.drain(usize::from(shards)..).zip(usize::from(shards)..) {
         drop(log);
         let path = path_of(directory, path);
-        std::fs::remove_dir_all(&path).map_err(|error| StoreError::Io {
-            doing: "remove",
-            file: path,
-            error,
-        })?;
+        std::fs::remove_dir_all(&path).map_err(StoreError::io("remove", path))?;
     }
-    let home = |number: u64| (number % u64::from(shards)) as u16;
-    let with_owners =
-        jobs.iter().zip(0..).flat_map(|(jobs, owner)| jobs.iter().map(move |job| (job.number, owner)));
-    let moved = with_owners.filter(|&(number, owner)| home(number) != owner).collect();
-    Ok(Logs { logs, jobs, number_max, moved, dropped_bytes, lock })
+    Ok(Logs { logs, jobs, number_max, dropped_bytes, lock })
 }
 
 /// Reads every log in `directory`, which no server may be using, and changes
@@ -81,8 +69,7 @@ pub fn inspect(
     directory: &Path,
     mut each: impl FnMut(u16, Inspection) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let io = |doing| move |error| StoreError::Io { doing, file: directory.to_owned(), error };
-    let count = logs_in(directory).map_err(io("read"))?;
+    let count = logs_in(directory)?;
     let _lock = lock(directory)?;
     for number in 0..count {
         each(number, log::inspect(&disk_of(directory, number)?)?)?;
@@ -97,18 +84,13 @@ pub fn inspect(
 pub fn replace(directory: &Path, number: u16, jobs: Vec<StoredJob>) -> Result<PathBuf, StoreError> {
     let path = path_of(directory, number.into());
     let beside = |suffix: &str| directory.join(format!("{number:04}.{suffix}"));
-    let moved = |from: &Path, to: &Path| {
-        let failed = |error| StoreError::Io { doing: "rename", file: from.to_owned(), error };
-        std::fs::rename(from, to).map_err(failed)
-    };
+    let moved = |from: &Path, to: &Path| std::fs::rename(from, to).map_err(StoreError::io("rename", from));
     let new = beside("new");
     if new.exists() {
         // Of a repair that was cut short.
-        let failed = |error| StoreError::Io { doing: "remove", file: new.clone(), error };
-        std::fs::remove_dir_all(&new).map_err(failed)?;
+        std::fs::remove_dir_all(&new).map_err(StoreError::io("remove", &new))?;
     }
-    let used = |error| StoreError::Io { doing: "use", file: new.clone(), error };
-    let disk = RealDisk::open(new.clone()).map_err(used)?;
+    let disk = RealDisk::open(new.clone()).map_err(StoreError::io("use", &new))?;
     let options = LogOptions { log: number.into(), shards: 1, segment_bytes: SEGMENT_BYTES };
     let (mut log, _) = Log::open(disk, options)?;
     let mut jobs = jobs.into_iter().map(Change::Added).peekable();
@@ -125,15 +107,14 @@ pub fn replace(directory: &Path, number: u16, jobs: Vec<StoredJob>) -> Result<Pa
 }
 
 fn lock(directory: &Path) -> Result<Lock, StoreError> {
-    let failed = |error| StoreError::Io { doing: "use", file: directory.to_owned(), error };
     Lock::take(directory)
-        .map_err(failed)?
+        .map_err(StoreError::io("use", directory))?
         .ok_or_else(|| StoreError::InUse { directory: directory.to_owned() })
 }
 
 fn disk_of(directory: &Path, number: u16) -> Result<RealDisk, StoreError> {
     let path = path_of(directory, number.into());
-    RealDisk::open(path.clone()).map_err(|error| StoreError::Io { doing: "use", file: path, error })
+    RealDisk::open(path.clone()).map_err(StoreError::io("use", path))
 }
 
 fn path_of(directory: &Path, log: usize) -> PathBuf {
@@ -141,10 +122,10 @@ fn path_of(directory: &Path, log: usize) -> PathBuf {
 }
 
 /// How many logs a directory has: one more than the highest number.
-fn logs_in(directory: &Path) -> std::io::Result<u16> {
+fn logs_in(directory: &Path) -> Result<u16, StoreError> {
     let mut count = 0;
-    for entry in std::fs::read_dir(directory)? {
-        let name = entry?.file_name();
+    for entry in std::fs::read_dir(directory).map_err(StoreError::io("list", directory))? {
+        let name = entry.map_err(StoreError::io("list", directory))?.file_name();
         let number = name.to_str().filter(|name| name.len() == 4).and_then(|name| name.parse::<u16>().ok());
         count = count.max(number.map_or(0, |number| number + 1));
     }
@@ -191,7 +172,7 @@ fn settle(
     if strangers.is_empty() {
         return Ok(jobs);
     }
-    let known: Vec<hashbrown::HashSet<u64>> =
+    let known: Vec<HashSet<u64>> =
         jobs.iter().map(|jobs| jobs.iter().map(|job| job.number).collect()).collect();
     let mut ends: Vec<Vec<Change>> = logs.iter().map(|_| Vec::new()).collect();
     let mut arrivals: Vec<Vec<StoredJob>> = (0..shards).map(|_| Vec::new()).collect();

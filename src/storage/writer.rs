@@ -94,10 +94,7 @@ impl<S: Store, C: Fn(Progress)> Writer<S, C> {
                 Some(patience) => self.receiver.recv_timeout(patience),
             };
             match first {
-                Ok(changes) => {
-                    bytes += changes.iter().map(bytes_of).sum::<usize>();
-                    self.pending.extend(changes);
-                }
+                Ok(changes) => bytes += self.take_in(changes),
                 Err(RecvTimeoutError::Timeout) => return true,
                 Err(RecvTimeoutError::Disconnected) => return false,
             }
@@ -105,10 +102,16 @@ impl<S: Store, C: Fn(Progress)> Writer<S, C> {
         while bytes < BATCH_BYTES
             && let Ok(changes) = self.receiver.try_recv()
         {
-            bytes += changes.iter().map(bytes_of).sum::<usize>();
-            self.pending.extend(changes);
+            bytes += self.take_in(changes);
         }
         true
+    }
+
+    /// About how many bytes they are.
+    fn take_in(&mut self, changes: Vec<Change>) -> usize {
+        let bytes = changes.iter().map(bytes_of).sum();
+        self.pending.extend(changes);
+        bytes
     }
 
     /// How long nothing has to be done when nothing comes; `None` for ever.

@@ -8,9 +8,8 @@
 //!
 //! Kept at all times: batches are numbered without a gap over all segments;
 //! a segment that was left ends with its last batch; a segment is removed only
-//! after a record that says so is safe; every open
-//! starts a segment of its own, so nothing is ever written over what an
-//! earlier process has written.
+//! after a record that says so is safe; every open starts a segment of its own,
+//! so nothing is ever written over what an earlier process has written.
 
 mod batch;
 mod record;
@@ -28,7 +27,7 @@ use super::error::StoreError;
 use crate::queue::change::{Change, StoredJob};
 use batch::{ALIGN, HEAD_BYTES, Head};
 use record::Record;
-use scan::{Found, Place, Scan, failed, scan};
+use scan::{Found, Place, Scan, damaged, failed, scan};
 use segment::{HEADER_BYTES, Header, Segment, name, read_all};
 
 /// Usual length of a segment.
@@ -63,8 +62,6 @@ pub struct Recovered {
     pub number_max: u64,
     /// Bytes of a last write that was cut short; nobody was told that it is safe.
     pub dropped_bytes: u64,
-    /// How many shards the server had that wrote last; `None` in a new log.
-    pub shards: Option<u32>,
 }
 
 /// A log that can be appended to.
@@ -117,8 +114,7 @@ impl<D: Disk> Log<D> {
         for name in &useless {
             disk.remove(name).map_err(|error| failed(&disk, "remove", name, error))?;
         }
-        let shards = segments.last().map(|found| found.header.shards);
-        let mut segments: VecDeque<_> = segments.into_iter().map(segment_of).collect();
+        let mut segments: VecDeque<_> = segments.into_iter().map(Segment::from).collect();
         for segment in &mut segments {
             let left = if segment.room() > 0 { segment.leave() } else { Ok(()) };
             left.map_err(|error| failed(&disk, "shorten", &name(segment.header.number), error))?;
@@ -138,29 +134,18 @@ impl<D: Disk> Log<D> {
             poisoned: false,
         };
         let jobs = log.read_jobs()?;
-        Ok((log, Recovered { jobs, number_max, dropped_bytes, shards }))
+        Ok((log, Recovered { jobs, number_max, dropped_bytes }))
     }
 
     /// Every job that is not over, by number; counts them in their segments.
     fn read_jobs(&mut self) -> Result<Vec<StoredJob>, StoreError> {
         let jobs = read_jobs(&self.disk, &self.places)?;
         for place in self.places.values() {
-            let oldest = self.segments.front().expect("a place is in a segment").header.number;
-            let segment = &mut self.segments[(place.segment - oldest) as usize];
+            let segment = segment_of(&mut self.segments, place.segment);
             segment.jobs += 1;
             segment.job_bytes += u64::from(place.bytes);
         }
         Ok(jobs)
-    }
-
-    fn damaged(&self, segment: u32, offset: u32, what: &'static str) -> StoreError {
-        let file = self.disk.path().join(name(segment));
-        StoreError::Damaged { file, offset: offset.into(), what }
-    }
-
-    fn segment_mut(&mut self, number: u32) -> Option<&mut Segment<D::File>> {
-        let oldest = self.segments.front()?.header.number;
-        self.segments.get_mut(number.checked_sub(oldest)? as usize)
     }
 
     /// Writes one batch. Nothing has happened when there is no space for it.
@@ -325,7 +310,7 @@ impl<D: Disk> Log<D> {
 
     fn forget(&mut self, number: u64) {
         let Some(place) = self.places.remove(&number) else { return };
-        let segment = self.segment_mut(place.segment).expect("a job keeps its segment");
+        let segment = segment_of(&mut self.segments, place.segment);
         segment.jobs -= 1;
         segment.job_bytes -= u64::from(place.bytes);
     }
@@ -376,7 +361,7 @@ impl<D: Disk> Log<D> {
                 file.read(offset, bytes).map_err(|error| failed(&self.disk, "read", &name(number), error))
             };
             read(at, &mut head)?;
-            let damaged = || self.damaged(number, at as u32, "a batch has changed since it was written");
+            let damaged = || damaged(&self.disk, number, at, "a batch has changed since it was written");
             let head = Head::read(&head, nonce).ok_or_else(damaged)?;
             bytes.resize(head.batch_bytes(), 0);
             read(at, &mut bytes)?;
@@ -458,12 +443,8 @@ fn read_jobs<D: Disk>(disk: &D, places: &HashMap<u64, Place>) -> Result<Vec<Stor
         for (_, place) in of_segment {
             let record = Record::read(bytes.get(place.offset as usize..).unwrap_or_default());
             let Some((Record::Added(job), _)) = record else {
-                let (file, offset) = (disk.path().join(&name), place.offset.into());
-                return Err(StoreError::Damaged {
-                    file,
-                    offset,
-                    what: "a job has changed while it was read",
-                });
+                let what = "a job has changed while it was read";
+                return Err(damaged(disk, place.segment, place.offset.into(), what));
             };
             jobs.push(StoredJob { losses: place.losses, ..job.stored() });
         }
@@ -510,7 +491,14 @@ fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
-fn segment_of<F: DiskFile>(found: Found<F>) -> Segment<F> {
-    let Found { header, file, bytes, end } = found;
-    Segment { header, file, bytes, end, jobs: 0, job_bytes: 0 }
+/// The segment that a job's place names.
+fn segment_of<F>(segments: &mut VecDeque<Segment<F>>, number: u32) -> &mut Segment<F> {
+    let oldest = segments.front().expect("a job keeps its segment").header.number;
+    &mut segments[(number - oldest) as usize]
+}
+
+impl<F> From<Found<F>> for Segment<F> {
+    fn from(Found { header, file, bytes, end }: Found<F>) -> Self {
+        Self { header, file, bytes, end, jobs: 0, job_bytes: 0 }
+    }
 }

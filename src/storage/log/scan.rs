@@ -6,6 +6,8 @@
 //! this one had been synced, or a later segment starts behind it, this one was
 //! whole once and is damaged.
 
+use std::io;
+
 use hashbrown::HashMap;
 
 use super::batch::{ALIGN, Head};
@@ -87,13 +89,12 @@ pub(super) fn scan<D: Disk>(disk: &D) -> Result<Scan<D::File>, StoreError> {
     Ok(scanner.finish())
 }
 
-pub(super) fn failed<D: Disk>(
-    disk: &D,
-    doing: &'static str,
-    name: &str,
-    error: std::io::Error,
-) -> StoreError {
-    StoreError::Io { doing, file: disk.path().join(name), error }
+pub(super) fn failed<D: Disk>(disk: &D, doing: &'static str, name: &str, error: io::Error) -> StoreError {
+    StoreError::io(doing, disk.path().join(name))(error)
+}
+
+pub(super) fn damaged<D: Disk>(disk: &D, segment: u32, offset: u64, what: &'static str) -> StoreError {
+    StoreError::Damaged { file: disk.path().join(name(segment)), offset, what }
 }
 
 impl<D: Disk> Scanner<'_, D> {
@@ -193,8 +194,7 @@ impl<D: Disk> Scanner<'_, D> {
     }
 
     fn damaged(&mut self, segment: u32, offset: u64, what: &'static str) {
-        let file = self.disk.path().join(name(segment));
-        self.problems.push((segment, StoreError::Damaged { file, offset, what }));
+        self.problems.push((segment, damaged(self.disk, segment, offset, what)));
     }
 
     /// Leaves out what has been reclaimed: a file may come back after a loss of power.
