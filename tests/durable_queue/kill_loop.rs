@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use gearshard::client::{Client, ClientError, Job, OnLoss, ServerAddress, Worker};
 
-use crate::durable;
 use crate::support::process::TempDir;
-use crate::support::{long_mode, wait_until};
+use crate::support::{Kind, Server, long_mode, wait_until};
+use crate::{durable, log_args};
 
 const CLIENTS: u64 = 4;
 const IN_FLIGHT: usize = 256;
@@ -108,8 +108,8 @@ fn what_was_acknowledged_runs_however_often_the_server_is_killed() {
     let (kills, step) = size();
     let dir = TempDir::new();
     let record: &'static Record = Box::leak(Box::default());
-    let mut server = durable(dir.path(), 2, &[]);
-    let port = server.port();
+    let mut server = durable(dir.path(), 2);
+    let (port, args) = (server.port(), log_args(dir.path(), 2));
     let address: ServerAddress = server.address().into();
     let mut random = fastrand::Rng::with_seed(7);
     thread::scope(|scope| {
@@ -126,9 +126,7 @@ fn what_was_acknowledged_runs_however_often_the_server_is_killed() {
             });
             server.kill();
             record.life.fetch_add(1, SeqCst);
-            let log = format!("--wal-dir={}", dir.path().display());
-            let args = ["--queue-type=wal", &log, "--threads=2"];
-            server = crate::support::Server::start_on(crate::support::Kind::Gearshard, &args, port);
+            server = Server::start_on(Kind::Gearshard, &args.each_ref().map(String::as_str), port);
         }
         record.over.store(true, SeqCst);
         wait_until("everything has run", || server.counts("keep").0 == 0);

@@ -12,15 +12,28 @@ mod restarts;
 mod wal_tool;
 
 use std::path::Path;
+use std::process::Command;
 
 use gearshard::client::Client;
-use support::Server;
+use support::{Process, Server};
+
+/// What a server with its log in `dir` is told.
+fn log_args(dir: &Path, threads: u16) -> [String; 3] {
+    ["--queue-type=wal".to_owned(), format!("--wal-dir={}", dir.display()), format!("--threads={threads}")]
+}
 
 /// A server with its log in `dir`.
-fn durable(dir: &Path, threads: u16, args: &[&str]) -> Server {
-    let log = format!("--wal-dir={}", dir.display());
-    let threads = format!("--threads={threads}");
-    Server::gearshard(&[&["--queue-type=wal", &log, &threads], args].concat())
+fn durable(dir: &Path, threads: u16) -> Server {
+    Server::gearshard(&log_args(dir, threads).each_ref().map(String::as_str))
+}
+
+/// What a server says that does not start.
+fn refusal(args: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gearshard"));
+    command.args(args).args(["--port=0", "--listen=127.0.0.1", "--log-file=none"]);
+    let done = Process::run(command, b"");
+    assert_eq!(done.status.code(), Some(1), "{}", done.stderr);
+    done.stderr
 }
 
 fn client(server: &Server) -> Client {

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use gearshard::client::{Job, JobHandle, Worker};
 
 use crate::support::process::TempDir;
-use crate::support::{Process, Server, wait_until};
-use crate::{client, durable};
+use crate::support::{Server, wait_until};
+use crate::{client, durable, refusal};
 
 fn function(number: u64) -> String {
     format!("function-{}", number % 50)
@@ -35,14 +35,14 @@ fn drain(server: &Server, functions: impl Iterator<Item = String>) -> Vec<(Strin
 #[test]
 fn a_handle_answers_after_a_restart_and_after_a_change_of_shards() {
     let dir = TempDir::new();
-    let mut server = durable(dir.path(), 3, &[]);
+    let mut server = durable(dir.path(), 3);
     let asker = client(&server);
     let handles: Vec<_> = (0..200)
         .map(|number| asker.submit_background(Job::new(function(number), number.to_string())).unwrap())
         .collect();
     server.stop();
     for threads in [3, 5, 1, 2] {
-        let mut server = durable(dir.path(), threads, &[]);
+        let mut server = durable(dir.path(), threads);
         let asker = client(&server);
         for handle in &handles {
             let status = asker.status(&JobHandle::from(handle.as_bytes())).unwrap();
@@ -50,19 +50,19 @@ fn a_handle_answers_after_a_restart_and_after_a_change_of_shards() {
         }
         server.kill();
     }
-    let server = durable(dir.path(), 4, &[]);
+    let server = durable(dir.path(), 4);
     let mut done: Vec<u64> =
         drain(&server, (0..50).map(function)).iter().map(|(_, text)| text.parse().unwrap()).collect();
     done.sort_unstable();
     assert_eq!(done, (0..200).collect::<Vec<u64>>());
     drop(server);
-    assert_eq!(durable(dir.path(), 2, &[]).admin("status"), "", "nothing comes back");
+    assert_eq!(durable(dir.path(), 2).admin("status"), "", "nothing comes back");
 }
 
 #[test]
 fn order_priority_uniques_and_times_are_kept() {
     let dir = TempDir::new();
-    let mut server = durable(dir.path(), 1, &[]);
+    let mut server = durable(dir.path(), 1);
     let asker = client(&server);
     let late = SystemTime::now() + Duration::from_secs(3600);
     for number in 0..30 {
@@ -76,7 +76,7 @@ fn order_priority_uniques_and_times_are_kept() {
     }
     asker.submit_background(Job::new("late", "x").unique("late").at(late)).unwrap();
     server.kill();
-    let server = durable(dir.path(), 1, &[]);
+    let server = durable(dir.path(), 1);
     let asker = client(&server);
     // It coalesces with the one that waits.
     asker.submit_background(Job::new("f", "other").unique("u7")).unwrap();
@@ -94,13 +94,9 @@ fn order_priority_uniques_and_times_are_kept() {
 #[test]
 fn two_servers_cannot_have_one_directory_and_bad_options_are_explained() {
     let dir = TempDir::new();
-    let _server = durable(dir.path(), 1, &[]);
+    let _server = durable(dir.path(), 1);
     let refused = |args: &[&str], text: &str| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gearshard"));
-        command.args(args).args(["--port=0", "--listen=127.0.0.1", "--log-file=none"]);
-        let done = Process::run(command, b"");
-        assert_eq!(done.status.code(), Some(1), "{}", done.text());
-        let told = &done.stderr;
+        let told = refusal(args);
         assert!(told.contains(text), "{told} lacks {text}");
     };
     let log = format!("--wal-dir={}", dir.path().display());

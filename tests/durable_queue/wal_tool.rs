@@ -7,7 +7,7 @@ use gearshard::client::Job;
 
 use crate::support::Process;
 use crate::support::process::{Finished, TempDir};
-use crate::{client, durable};
+use crate::{client, durable, log_args, refusal};
 
 fn wal(words: &[&str], dir: &Path) -> Finished {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gearshard"));
@@ -15,20 +15,10 @@ fn wal(words: &[&str], dir: &Path) -> Finished {
     Process::run(command, b"")
 }
 
-/// What a server says that does not start with this log.
-fn refusal(dir: &Path) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gearshard"));
-    command.arg("--queue-type=wal").arg(format!("--wal-dir={}", dir.display()));
-    command.args(["--port=0", "--listen=127.0.0.1", "--log-file=none", "--threads=1"]);
-    let done = Process::run(command, b"");
-    assert_eq!(done.status.code(), Some(1));
-    done.stderr
-}
-
 #[test]
 fn a_damaged_log_is_refused_told_and_repaired() {
     let dir = TempDir::new();
-    let mut server = durable(dir.path(), 1, &[]);
+    let mut server = durable(dir.path(), 1);
     let asker = client(&server);
     for number in 0..20 {
         let job = Job::new("resize", format!("picture {number}")).unique(format!("u{number}"));
@@ -51,7 +41,7 @@ fn a_damaged_log_is_refused_told_and_repaired() {
     let at = bytes.windows(9).position(|window| window == b"picture 7").unwrap();
     bytes[at] ^= 1;
     std::fs::write(&file, bytes).unwrap();
-    let told = refusal(dir.path());
+    let told = refusal(&log_args(dir.path(), 1).each_ref().map(String::as_str));
     assert!(told.contains("00000001.wal is damaged at byte"), "{told}");
     let checked = wal(&["check"], dir.path());
     assert_eq!(checked.status.code(), Some(1));
@@ -61,7 +51,7 @@ fn a_damaged_log_is_refused_told_and_repaired() {
     assert!(repaired.contains("19 jobs kept") && repaired.contains("0000.damaged-1"), "{repaired}");
     assert!(dir.path().join("0000.damaged-1/00000001.wal").exists());
     wal(&["check"], dir.path()).success();
-    assert_eq!(durable(dir.path(), 1, &[]).counts("resize").0, 19);
+    assert_eq!(durable(dir.path(), 1).counts("resize").0, 19);
 }
 
 #[test]
