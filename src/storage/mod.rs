@@ -12,6 +12,7 @@ pub mod disk;
 pub mod error;
 pub mod log;
 pub mod logs;
+pub mod rows;
 pub mod writer;
 
 use crate::queue::change::Change;
