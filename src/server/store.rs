@@ -37,8 +37,7 @@ impl OpenStore {
     pub(super) fn open(options: &StoreOptions, shards: u16) -> Result<Self, ServerError> {
         let owner = |function: &[u8]| owner_of(function, shards).0;
         let logs = logs::open(&options.directory, shards, owner).map_err(ServerError::Store)?;
-        let jobs = logs.jobs.iter().map(Vec::len).sum();
-        let kept = Kept { jobs, dropped_bytes: logs.dropped_bytes };
+        let kept = Kept { jobs: logs.jobs(), dropped_bytes: logs.dropped_bytes };
         Ok(Self { logs, durability: options.durability, kept })
     }
 
@@ -48,8 +47,8 @@ impl OpenStore {
 
     /// Owners of jobs whose numbers name another shard.
     pub(super) fn moved(&self, shards: u16) -> HashMap<u64, ShardId> {
-        let owners = (0..shards).map(ShardId).zip(&self.logs.jobs);
-        let numbers = owners.flat_map(|(owner, jobs)| jobs.iter().map(move |job| (job.number, owner)));
+        let owners = (0..shards).map(ShardId).zip(&self.logs.logs);
+        let numbers = owners.flat_map(|(owner, log)| log.numbers().map(move |number| (number, owner)));
         numbers.filter(|&(number, owner)| owner_of_job(number, shards) != owner).collect()
     }
 
@@ -63,8 +62,14 @@ impl OpenStore {
         closed: &mpsc::Sender<()>,
         failed: &mpsc::Sender<StoreError>,
     ) -> Result<Lock, ServerError> {
-        let Self { logs: Logs { logs, jobs, number_max, lock, .. }, durability, .. } = self;
-        for ((parts, log), jobs) in event_loops.iter_mut().zip(logs).zip(jobs) {
+        let Self { logs: Logs { logs, number_max, lock, .. }, durability, .. } = self;
+        for (parts, log) in event_loops.iter_mut().zip(logs) {
+            let mut jobs = Vec::with_capacity(log.jobs());
+            let replayed = log.replay::<StoreError>(|job| {
+                jobs.push(job);
+                Ok(())
+            });
+            replayed.map_err(ServerError::Store)?;
             let home = parts.addresses[parts.id.index()].clone();
             let (changes, receiver) = unbounded();
             let (failed, control, closed) = (failed.clone(), control.clone(), closed.clone());

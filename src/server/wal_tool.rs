@@ -1,13 +1,18 @@
 //! `gearshard wal`: looks at a log that no server uses, and repairs it.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use hashbrown::HashSet;
 
 use crate::config::show_size;
 use crate::queue::change::StoredJob;
 use crate::queue::job::Priority;
+use crate::server::log::tell_stderr;
 use crate::storage::StoreError;
+use crate::storage::disk::RealDisk;
 use crate::storage::log::Inspection;
 use crate::storage::logs;
 
@@ -56,17 +61,21 @@ pub(super) fn run(words: &[OsString]) -> Result<(), String> {
         return Err(format!("{} is no directory; name that of --wal-dir", directory.display()));
     }
     let (mut logs, mut problems) = (0, 0);
-    let looked = logs::inspect(&directory, |number, found| {
-        logs += 1;
-        problems += found.problems.len();
-        let text = match command {
-            Command::Check => check(number, &found),
-            Command::Stat => stat(number, &found),
-            Command::Dump => found.jobs.iter().map(line).collect(),
-            Command::Repair => repair(&directory, number, found)?,
-        };
-        print(&text)
-    });
+    let mut progress = Progress::start();
+    let looked = logs::inspect(
+        &directory,
+        |read, total| progress.show(read, total),
+        |number, found| {
+            logs += 1;
+            problems += found.problems().len();
+            match command {
+                Command::Check => print(&check(number, &found)),
+                Command::Stat => print(&stat(number, &found)?),
+                Command::Dump => dump(&found),
+                Command::Repair => print(&repair(&directory, number, &found)?),
+            }
+        },
+    );
     looked.map_err(|error| error.to_string())?;
     if logs == 0 {
         return Err(format!("there is no log in {}; name the directory of --wal-dir", directory.display()));
@@ -79,43 +88,74 @@ pub(super) fn run(words: &[OsString]) -> Result<(), String> {
     }
 }
 
+/// Tells standard error how far a long run has got.
+struct Progress {
+    next: Instant,
+}
+
+impl Progress {
+    const EVERY: Duration = Duration::from_secs(1);
+
+    fn start() -> Self {
+        Self { next: Instant::now() + Self::EVERY }
+    }
+
+    fn show(&mut self, read: u64, total: u64) {
+        if Instant::now() >= self.next {
+            self.next = Instant::now() + Self::EVERY;
+            let share = 100 * read / total.max(1);
+            tell_stderr(&format!("read {} of {} ({share} %)", show_size(read), show_size(total)));
+        }
+    }
+}
+
 fn print(text: &str) -> Result<(), StoreError> {
     let out = StoreError::io("write to", "standard output");
     io::stdout().lock().write_all(text.as_bytes()).map_err(out)
 }
 
-fn check(number: u16, found: &Inspection) -> String {
+fn check(number: u16, found: &Inspection<RealDisk>) -> String {
     let mut text = format!(
         "log {number:04}: {} batches, {} jobs in {} files of {}\n",
-        found.batches,
-        found.jobs.len(),
-        found.segments,
-        show_size(found.bytes)
+        found.batches(),
+        found.jobs(),
+        found.segments(),
+        show_size(found.bytes())
     );
-    if found.dropped_bytes > 0 {
-        let bytes = found.dropped_bytes;
+    if found.dropped_bytes() > 0 {
+        let bytes = found.dropped_bytes();
         text += &format!("  {bytes} bytes of an unfinished last write; nobody was told that they are safe\n");
     }
-    for problem in &found.problems {
+    for problem in found.problems() {
         text += &format!("  {problem}\n");
     }
     text
 }
 
-fn stat(number: u16, found: &Inspection) -> String {
-    let mut functions: Vec<&[u8]> = found.jobs.iter().map(|job| &*job.function).collect();
-    functions.sort_unstable();
-    functions.dedup();
-    let job_bytes: u64 = found.jobs.iter().map(|job| job.body.len() as u64).sum();
+fn stat(number: u16, found: &Inspection<RealDisk>) -> Result<String, StoreError> {
+    let mut functions = HashSet::new();
+    let mut job_bytes = 0;
+    found.replay::<StoreError>(|job| {
+        job_bytes += job.body.len();
+        functions.insert(job.function.to_vec());
+        Ok(())
+    })?;
     let facts = [
-        ("files", format!("{} of {}", found.segments, show_size(found.bytes))),
-        ("batches", found.batches.to_string()),
-        ("jobs", format!("{}, {job_bytes} bytes with their uniques", found.jobs.len())),
+        ("files", format!("{} of {}", found.segments(), show_size(found.bytes()))),
+        ("batches", found.batches().to_string()),
+        ("jobs", format!("{}, {job_bytes} bytes with their uniques", found.jobs())),
         ("functions", functions.len().to_string()),
-        ("damaged", found.problems.len().to_string()),
+        ("damaged", found.problems().len().to_string()),
     ];
     let facts: String = facts.iter().map(|(name, text)| format!("  {name:<12}{text}\n")).collect();
-    format!("log {number:04}\n{facts}")
+    Ok(format!("log {number:04}\n{facts}"))
+}
+
+fn dump(found: &Inspection<RealDisk>) -> Result<(), StoreError> {
+    let failed = || StoreError::io("write to", "standard output");
+    let mut out = BufWriter::new(io::stdout().lock());
+    found.replay(|job| out.write_all(line(&job).as_bytes()).map_err(failed()))?;
+    out.flush().map_err(failed())
 }
 
 fn line(job: &StoredJob) -> String {
@@ -129,13 +169,13 @@ fn line(job: &StoredJob) -> String {
     format!("{}\t{function}\t{unique}\t{priority}\t{losses}\t{not_before}\t{bytes}\n", job.number)
 }
 
-fn repair(directory: &Path, number: u16, found: Inspection) -> Result<String, StoreError> {
-    if found.problems.is_empty() {
+fn repair(directory: &Path, number: u16, found: &Inspection<RealDisk>) -> Result<String, StoreError> {
+    let problems = found.problems().len();
+    if problems == 0 {
         return Ok(format!("log {number:04} is whole\n"));
     }
-    let (jobs, problems) = (found.jobs.len(), found.problems.len());
-    let kept = logs::replace(directory, number, found.jobs)?;
-    let kept = kept.display();
+    let kept = logs::replace(directory, number, found)?;
+    let (jobs, kept) = (found.jobs(), kept.display());
     Ok(format!(
         "log {number:04}: {problems} damaged places left out, {jobs} jobs kept; the old one is {kept}\n"
     ))

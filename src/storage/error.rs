@@ -30,6 +30,11 @@ pub enum StoreError {
         /// The directory.
         directory: PathBuf,
     },
+    /// A job was asked for that is not there.
+    Unknown {
+        /// Its number.
+        number: u64,
+    },
     /// There is no space for it. Nothing was written; the store goes on.
     Full,
     /// An earlier error was final.
@@ -57,6 +62,7 @@ impl fmt::Display for StoreError {
             Self::InUse { directory } => {
                 write!(f, "another server uses {}; stop it or choose another --wal-dir", directory.display())
             }
+            Self::Unknown { number } => write!(f, "the log has no job {number}, though it was given it"),
             Self::Full => f.write_str("the disk is full; free some space, the server goes on by itself"),
             Self::Poisoned => {
                 f.write_str("the store failed earlier and takes nothing more; restart the server")

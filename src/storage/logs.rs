@@ -7,29 +7,35 @@
 
 use std::path::{Path, PathBuf};
 
-use hashbrown::HashSet;
-
 use super::Store;
 use super::disk::{Lock, RealDisk};
 use super::error::StoreError;
-use super::log::{self, Inspection, Log, LogOptions, Recovered, SEGMENT_BYTES};
-use crate::queue::change::{Change, StoredJob};
+use super::log::{Inspection, Log, LogOptions, Recovered, SEGMENT_BYTES};
+use crate::queue::change::Change;
 
 /// Changes that are written at once when jobs are moved.
 const MOVED_AT_ONCE: usize = 1024;
+/// Their bytes, but for the last one's.
+const MOVED_BYTES: usize = 4 << 20;
 
 /// The logs of a server, opened.
 pub struct Logs {
     /// One for each shard.
     pub logs: Vec<Log<RealDisk>>,
-    /// The jobs of each shard, in the order of their numbers.
-    pub jobs: Vec<Vec<StoredJob>>,
     /// The highest number of a job; 0 when there is none.
     pub number_max: u64,
     /// Bytes of last writes that were cut short; nobody was told that they are safe.
     pub dropped_bytes: u64,
     /// Keeps other servers off as long as it lives.
     pub lock: Lock,
+}
+
+impl Logs {
+    /// How many jobs there are.
+    #[must_use]
+    pub fn jobs(&self) -> usize {
+        self.logs.iter().map(Log::jobs).sum()
+    }
 }
 
 impl std::fmt::Debug for Logs {
@@ -51,37 +57,47 @@ pub fn open(directory: &Path, shards: u16, owner: impl Fn(&[u8]) -> u16) -> Resu
     let (mut logs, recovered): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
     let number_max = recovered.iter().map(|found| found.number_max).max().unwrap_or(0);
     let dropped_bytes = recovered.iter().map(|found| found.dropped_bytes).sum();
-    let jobs = settle(&mut logs, recovered, shards, owner)?;
+    if !logs.iter().all(Log::is_settled) {
+        settle(&mut logs, owner)?;
+    }
     for (log, path) in logs.drain(usize::from(shards)..).zip(usize::from(shards)..) {
         drop(log);
         let path = path_of(directory, path);
         std::fs::remove_dir_all(&path).map_err(StoreError::io("remove", path))?;
     }
-    Ok(Logs { logs, jobs, number_max, dropped_bytes, lock })
+    Ok(Logs { logs, number_max, dropped_bytes, lock })
 }
 
 /// Reads every log in `directory`, which no server may be using, and changes
-/// nothing; `each` is given its number and what it holds.
+/// nothing; `each` is given its number and what it holds, `read` hears how many
+/// bytes were read so far, and of how many.
 ///
 /// # Errors
-/// When another process has the directory, or a file cannot be read.
+/// Those of `each`, when another process has the directory, and when a file
+/// cannot be read.
 pub fn inspect(
     directory: &Path,
-    mut each: impl FnMut(u16, Inspection) -> Result<(), StoreError>,
+    mut read: impl FnMut(u64, u64),
+    mut each: impl FnMut(u16, Inspection<RealDisk>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let count = logs_in(directory)?;
     let _lock = lock(directory)?;
+    let (mut sum, total) = (0, (0..count).map(|number| bytes_in(&path_of(directory, number.into()))).sum());
     for number in 0..count {
-        each(number, log::inspect(&disk_of(directory, number)?)?)?;
+        let found = Inspection::of(disk_of(directory, number)?, &mut |bytes| {
+            sum += bytes;
+            read(sum, total);
+        });
+        each(number, found?)?;
     }
     Ok(())
 }
 
-/// Puts a new log with `jobs` in the place of one that is damaged; where the old one is kept.
+/// Puts a new log with the jobs of one that is damaged in its place; where the old one is kept.
 ///
 /// # Errors
-/// When a file cannot be written or moved.
-pub fn replace(directory: &Path, number: u16, jobs: Vec<StoredJob>) -> Result<PathBuf, StoreError> {
+/// When a file cannot be read, written or moved.
+pub fn replace(directory: &Path, number: u16, found: &Inspection<RealDisk>) -> Result<PathBuf, StoreError> {
     let path = path_of(directory, number.into());
     let beside = |suffix: &str| directory.join(format!("{number:04}.{suffix}"));
     let moved = |from: &Path, to: &Path| std::fs::rename(from, to).map_err(StoreError::io("rename", from));
@@ -93,10 +109,18 @@ pub fn replace(directory: &Path, number: u16, jobs: Vec<StoredJob>) -> Result<Pa
     let disk = RealDisk::open(new.clone()).map_err(StoreError::io("use", &new))?;
     let options = LogOptions { log: number.into(), shards: 1, segment_bytes: SEGMENT_BYTES };
     let (mut log, _) = Log::open(disk, options)?;
-    let mut jobs = jobs.into_iter().map(Change::Added).peekable();
-    while jobs.peek().is_some() {
-        log.write(&jobs.by_ref().take(MOVED_AT_ONCE).collect::<Vec<_>>())?;
-    }
+    let mut some = Vec::new();
+    let mut bytes = 0;
+    found.replay::<StoreError>(|job| {
+        bytes += job.body.len();
+        some.push(Change::Added(job));
+        if some.len() >= MOVED_AT_ONCE || bytes >= MOVED_BYTES {
+            bytes = 0;
+            log.write(&std::mem::take(&mut some))?;
+        }
+        Ok(())
+    })?;
+    log.write(&some)?;
     log.sync()?;
     drop(log);
     let kept = (1..).map(|copy| beside(&format!("damaged-{copy}"))).find(|path| !path.exists());
@@ -115,6 +139,12 @@ fn lock(directory: &Path) -> Result<Lock, StoreError> {
 fn disk_of(directory: &Path, number: u16) -> Result<RealDisk, StoreError> {
     let path = path_of(directory, number.into());
     RealDisk::open(path.clone()).map_err(StoreError::io("use", path))
+}
+
+/// Bytes of the files in a directory, as far as they can be seen.
+fn bytes_in(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| Some(entry.metadata().ok()?.len())).sum()
 }
 
 fn path_of(directory: &Path, log: usize) -> PathBuf {
@@ -143,61 +173,58 @@ fn open_all(
         let options = LogOptions { log: number.into(), shards: shards.into(), segment_bytes: SEGMENT_BYTES };
         Log::open(disk, options)
     };
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..count).map(|number| scope.spawn(move || open_one(number))).collect();
-        threads.into_iter().map(|thread| thread.join().expect("opening a log does not panic")).collect()
-    })
+    // Each has a segment in memory while it reads.
+    let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut opened = Vec::with_capacity(count.into());
+    for some in (0..count).collect::<Vec<u16>>().chunks(at_once) {
+        let some: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = some.iter().map(|&number| scope.spawn(move || open_one(number))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("opening a log does not panic")).collect()
+        });
+        opened.extend(some.into_iter().collect::<Result<Vec<_>, _>>()?);
+    }
+    Ok(opened)
 }
 
-/// Brings every job to the log of its owner; the jobs of each shard.
-fn settle(
-    logs: &mut [Log<RealDisk>],
-    recovered: Vec<Recovered>,
-    shards: u16,
-    owner: impl Fn(&[u8]) -> u16,
-) -> Result<Vec<Vec<StoredJob>>, StoreError> {
-    let mut jobs: Vec<Vec<StoredJob>> = (0..shards).map(|_| Vec::new()).collect();
-    // Strangers: jobs in the log of a shard that is not their owner.
-    let mut strangers = Vec::new();
-    for (log, found) in recovered.into_iter().enumerate() {
-        for job in found.jobs {
-            let owner = usize::from(owner(&job.function));
-            if owner == log {
-                jobs[owner].push(job);
-            } else {
-                strangers.push((log, owner, job));
+/// Brings every job to the log of its owner.
+fn settle(logs: &mut [Log<RealDisk>], owner: impl Fn(&[u8]) -> u16) -> Result<(), StoreError> {
+    let mut ends: Vec<Vec<u64>> = Vec::new();
+    for from in 0..logs.len() {
+        // Strangers: jobs in the log of a shard that is not their owner.
+        let mut strangers = Vec::new();
+        logs[from].replay::<StoreError>(|job| {
+            if usize::from(owner(&job.function)) != from {
+                strangers.push(job.number);
+            }
+            Ok(())
+        })?;
+        let mut left = &strangers[..];
+        while !left.is_empty() {
+            let some = logs[from].read(&left[..left.len().min(MOVED_AT_ONCE)], MOVED_BYTES)?;
+            left = &left[some.len()..];
+            let mut arrivals: Vec<Vec<Change>> = logs.iter().map(|_| Vec::new()).collect();
+            for job in some {
+                let to = usize::from(owner(&job.function));
+                // A crash has left it in both.
+                if !logs[to].keeps(job.number) {
+                    arrivals[to].push(Change::Added(job));
+                }
+            }
+            for (log, arrivals) in logs.iter_mut().zip(arrivals) {
+                log.write(&arrivals)?;
             }
         }
+        ends.push(strangers);
     }
-    if strangers.is_empty() {
-        return Ok(jobs);
-    }
-    let known: Vec<HashSet<u64>> =
-        jobs.iter().map(|jobs| jobs.iter().map(|job| job.number).collect()).collect();
-    let mut ends: Vec<Vec<Change>> = logs.iter().map(|_| Vec::new()).collect();
-    let mut arrivals: Vec<Vec<StoredJob>> = (0..shards).map(|_| Vec::new()).collect();
-    for (log, owner, job) in strangers {
-        ends[log].push(Change::Removed { number: job.number });
-        if !known[owner].contains(&job.number) {
-            arrivals[owner].push(job);
-        }
-    }
-    for ((log, jobs), mut arrivals) in logs.iter_mut().zip(&mut jobs).zip(arrivals) {
-        arrivals.sort_unstable_by_key(|job| job.number);
-        arrivals.dedup_by_key(|job| job.number);
-        for some in arrivals.chunks(MOVED_AT_ONCE) {
-            log.write(&some.iter().cloned().map(Change::Added).collect::<Vec<_>>())?;
-        }
+    for log in logs.iter_mut() {
         log.sync()?;
-        jobs.extend(arrivals);
-        jobs.sort_unstable_by_key(|job| job.number);
     }
     // Only now: every job is safe where it belongs.
-    for (log, ends) in logs.iter_mut().zip(ends).take(usize::from(shards)) {
+    for (log, ends) in logs.iter_mut().zip(ends) {
         for some in ends.chunks(MOVED_AT_ONCE) {
-            log.write(some)?;
+            log.write(&some.iter().map(|&number| Change::Removed { number }).collect::<Vec<_>>())?;
         }
         log.sync()?;
     }
-    Ok(jobs)
+    Ok(())
 }

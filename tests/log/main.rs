@@ -24,7 +24,21 @@ fn options(segment_bytes: u64) -> LogOptions {
 }
 
 fn open(disk: &SimDisk, segment_bytes: u64) -> Result<(Log<SimDisk>, Vec<StoredJob>), StoreError> {
-    Log::open(disk.clone(), options(segment_bytes)).map(|(log, recovered)| (log, recovered.jobs))
+    let (log, _) = Log::open(disk.clone(), options(segment_bytes))?;
+    let mut jobs = Vec::new();
+    log.replay::<StoreError>(|job| {
+        jobs.push(job);
+        Ok(())
+    })?;
+    assert_eq!(log.jobs(), jobs.len());
+    // They are read one by one as they are together.
+    let some: Vec<u64> = numbers(&jobs).into_iter().rev().step_by(3).take(20).collect();
+    let read = log.read(&some, usize::MAX)?;
+    assert_eq!(numbers(&read), some);
+    for job in read {
+        assert_same(&job, &jobs[jobs.binary_search_by_key(&job.number, |job| job.number).unwrap()]);
+    }
+    Ok((log, jobs))
 }
 
 /// A job that can be told from every other, of about `bytes` bytes.

@@ -12,6 +12,9 @@
 //! so nothing is ever written over what an earlier process has written.
 
 mod batch;
+mod inspection;
+mod places;
+mod reader;
 mod record;
 mod scan;
 mod segment;
@@ -19,16 +22,17 @@ mod segment;
 use std::collections::VecDeque;
 use std::io;
 
-use hashbrown::HashMap;
-
 use super::Store;
 use super::disk::{Disk, DiskFile};
 use super::error::StoreError;
 use crate::queue::change::{Change, StoredJob};
 use batch::{ALIGN, HEAD_BYTES, Head};
+pub use inspection::Inspection;
+use places::{Place, Places};
+use reader::Reader;
 use record::Record;
-use scan::{Found, Place, Scan, damaged, failed, scan};
-use segment::{HEADER_BYTES, Header, Segment, name, read_all};
+use scan::{Scan, damaged, failed, scan};
+use segment::{HEADER_BYTES, Header, Segment, name, segment_of_mut};
 
 /// Usual length of a segment.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
@@ -41,6 +45,8 @@ const EMERGENCY_BYTES: u64 = 64 << 10;
 const BATCH_BYTES_MAX: usize = 0xffff_0000;
 /// Copied forward at most before the next batch is written.
 const COPIED_BYTES: usize = 1 << 20;
+/// Read at once when jobs are read that are about to run.
+const READ_BYTES: usize = 128 << 10;
 
 /// How a log is kept.
 #[derive(Clone, Copy, Debug)]
@@ -54,10 +60,8 @@ pub struct LogOptions {
 }
 
 /// What was found when a log was opened.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Recovered {
-    /// The jobs that are not over, in the order of their numbers.
-    pub jobs: Vec<StoredJob>,
     /// The highest number that a job in the log has; 0 when there is none.
     pub number_max: u64,
     /// Bytes of a last write that was cut short; nobody was told that it is safe.
@@ -76,7 +80,7 @@ pub struct Log<D: Disk> {
     ahead: Option<(D::File, u64)>,
     /// There was no space for a file ahead.
     disk_full: bool,
-    places: HashMap<u64, Place>,
+    places: Places,
     next_batch: u64,
     /// The last batch that is known to be synced.
     synced: u64,
@@ -100,12 +104,12 @@ impl<D: Disk> Log<D> {
     /// # Errors
     /// When files cannot be read or removed, or are damaged.
     pub fn open(disk: D, options: LogOptions) -> Result<(Self, Recovered), StoreError> {
-        let Scan { segments, useless, places, next_batch, number_max, dropped_bytes, problems, .. } =
-            scan(&disk)?;
+        let Scan { mut segments, useless, places, next_batch, number_max, dropped_bytes, problems, .. } =
+            scan(&disk, &mut |_| ())?;
         if let Some(problem) = problems.into_iter().next() {
             return Err(problem);
         }
-        if let Some(newest) = segments.last() {
+        if let Some(newest) = segments.back() {
             // A process that was killed may have left writes that only the system's memory has.
             let name = name(newest.header.number);
             newest.file.sync().map_err(|error| failed(&disk, "sync", &name, error))?;
@@ -114,12 +118,11 @@ impl<D: Disk> Log<D> {
         for name in &useless {
             disk.remove(name).map_err(|error| failed(&disk, "remove", name, error))?;
         }
-        let mut segments: VecDeque<_> = segments.into_iter().map(Segment::from).collect();
         for segment in &mut segments {
             let left = if segment.room() > 0 { segment.leave() } else { Ok(()) };
             left.map_err(|error| failed(&disk, "shorten", &name(segment.header.number), error))?;
         }
-        let mut log = Self {
+        let log = Self {
             disk,
             options,
             segments,
@@ -133,17 +136,58 @@ impl<D: Disk> Log<D> {
             buffer: Vec::new(),
             poisoned: false,
         };
-        let jobs = log.read_jobs()?;
-        Ok((log, Recovered { jobs, number_max, dropped_bytes }))
+        Ok((log, Recovered { number_max, dropped_bytes }))
     }
 
-    /// Every job that is not over, by number; counts them in their segments.
-    fn read_jobs(&mut self) -> Result<Vec<StoredJob>, StoreError> {
-        let jobs = read_jobs(&self.disk, &self.places)?;
-        for place in self.places.values() {
-            let segment = segment_of(&mut self.segments, place.segment);
-            segment.jobs += 1;
-            segment.job_bytes += u64::from(place.bytes);
+    /// How many jobs it keeps.
+    #[must_use]
+    pub fn jobs(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The numbers of the jobs that it keeps, in their order.
+    pub fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.places.in_order().map(|(number, _)| number)
+    }
+
+    /// Whether it keeps this job.
+    #[must_use]
+    pub fn keeps(&self, number: u64) -> bool {
+        self.places.get(number).is_some()
+    }
+
+    /// Whether all that is here was written with these options: then no job
+    /// belongs to another log.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let own = (self.options.log, self.options.shards);
+        self.segments.iter().all(|segment| (segment.header.log, segment.header.shards) == own)
+    }
+
+    /// Gives every job to `each`, in the order of their numbers.
+    ///
+    /// # Errors
+    /// Those of `each`, and when a job cannot be read.
+    pub fn replay<E: From<StoreError>>(&self, each: impl FnMut(StoredJob) -> Result<(), E>) -> Result<(), E> {
+        reader::replay(&self.disk, &self.segments, &self.places, each)
+    }
+
+    /// Jobs that it keeps, in the order of `numbers`: the first one, and as many
+    /// more as have `bytes_max` bytes together.
+    ///
+    /// # Errors
+    /// When a job cannot be read, or is not here.
+    pub fn read(&self, numbers: &[u64], bytes_max: usize) -> Result<Vec<StoredJob>, StoreError> {
+        let mut reader = Reader::new(&self.disk, &self.segments, READ_BYTES);
+        let mut jobs = Vec::with_capacity(numbers.len());
+        let mut bytes = 0;
+        for &number in numbers {
+            let place = self.places.get(number).ok_or(StoreError::Unknown { number })?;
+            bytes += place.bytes as usize;
+            if bytes > bytes_max && !jobs.is_empty() {
+                break;
+            }
+            jobs.push(StoredJob { losses: self.places.losses(number), ..reader.job(place)?.stored() });
         }
         Ok(jobs)
     }
@@ -294,14 +338,13 @@ impl<D: Disk> Log<D> {
             Note::Added { number, offset, bytes, losses } => {
                 self.forget(number);
                 let newest = self.segments.back_mut().expect("it was written to");
-                newest.jobs += 1;
-                newest.job_bytes += bytes as u64;
-                let place = Place::new(newest.header.number, start + offset as u64, bytes, losses);
-                self.places.insert(number, place);
+                let place = Place::new(newest.header.number, start + offset as u64, bytes);
+                newest.count(place);
+                self.places.insert(number, place, losses);
             }
             Note::Lost { number, losses } => {
-                if let Some(place) = self.places.get_mut(&number) {
-                    place.losses = losses;
+                if self.places.get(number).is_some() {
+                    self.places.set_losses(number, losses);
                 }
             }
             Note::Removed { number } => self.forget(number),
@@ -309,10 +352,9 @@ impl<D: Disk> Log<D> {
     }
 
     fn forget(&mut self, number: u64) {
-        let Some(place) = self.places.remove(&number) else { return };
-        let segment = segment_of(&mut self.segments, place.segment);
-        segment.jobs -= 1;
-        segment.job_bytes -= u64::from(place.bytes);
+        if let Some(place) = self.places.remove(number) {
+            segment_of_mut(&mut self.segments, place.segment).discount(place);
+        }
     }
 
     /// Removes the oldest segments that have no job left, the newest excepted.
@@ -370,11 +412,11 @@ impl<D: Disk> Log<D> {
             while !records.is_empty() {
                 let (record, length) = Record::read(records).ok_or_else(damaged)?;
                 if let Record::Added(job) = record
-                    && let Some(place) = self.places.get(&job.number)
+                    && let Some(place) = self.places.get(job.number)
                     && (place.segment, u64::from(place.offset)) == (number, offset)
                 {
                     copied += length;
-                    jobs.push(StoredJob { losses: place.losses, ..job.stored() });
+                    jobs.push(StoredJob { losses: self.places.losses(job.number), ..job.stored() });
                 }
                 records = &records[length..];
                 offset += length as u64;
@@ -432,73 +474,7 @@ impl<D: Disk> Store for Log<D> {
     }
 }
 
-/// The jobs at these places, in the order of their numbers.
-fn read_jobs<D: Disk>(disk: &D, places: &HashMap<u64, Place>) -> Result<Vec<StoredJob>, StoreError> {
-    let mut sorted: Vec<(u64, Place)> = places.iter().map(|(&number, &place)| (number, place)).collect();
-    sorted.sort_unstable_by_key(|&(number, place)| (place.segment, number));
-    let mut jobs = Vec::with_capacity(sorted.len());
-    for of_segment in sorted.chunk_by(|(_, one), (_, other)| one.segment == other.segment) {
-        let name = name(of_segment[0].1.segment);
-        let (_, bytes) = read_all(disk, &name).map_err(|error| failed(disk, "read", &name, error))?;
-        for (_, place) in of_segment {
-            let record = Record::read(bytes.get(place.offset as usize..).unwrap_or_default());
-            let Some((Record::Added(job), _)) = record else {
-                let what = "a job has changed while it was read";
-                return Err(damaged(disk, place.segment, place.offset.into(), what));
-            };
-            jobs.push(StoredJob { losses: place.losses, ..job.stored() });
-        }
-    }
-    jobs.sort_unstable_by_key(|job| job.number);
-    Ok(jobs)
-}
-
-/// What a log holds, damaged or not.
-#[derive(Debug)]
-pub struct Inspection {
-    /// Files that are in use.
-    pub segments: usize,
-    /// Bytes of those files.
-    pub bytes: u64,
-    /// Batches that are whole.
-    pub batches: u64,
-    /// The jobs that are not over, in the order of their numbers.
-    pub jobs: Vec<StoredJob>,
-    /// Bytes of a last write that was cut short; nobody was told that it is safe.
-    pub dropped_bytes: u64,
-    /// Everything that is damaged. Jobs may be missing, and others may be over already.
-    pub problems: Vec<StoreError>,
-}
-
-/// Reads a log that no server uses, and changes nothing.
-///
-/// # Errors
-/// When its files cannot be read.
-pub fn inspect<D: Disk>(disk: &D) -> Result<Inspection, StoreError> {
-    let scan = scan(disk)?;
-    Ok(Inspection {
-        segments: scan.segments.len(),
-        bytes: scan.segments.iter().map(|found| found.bytes).sum(),
-        batches: scan.batches,
-        jobs: read_jobs(disk, &scan.places)?,
-        dropped_bytes: scan.dropped_bytes,
-        problems: scan.problems,
-    })
-}
-
 fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
-}
-
-/// The segment that a job's place names.
-fn segment_of<F>(segments: &mut VecDeque<Segment<F>>, number: u32) -> &mut Segment<F> {
-    let oldest = segments.front().expect("a job keeps its segment").header.number;
-    &mut segments[(number - oldest) as usize]
-}
-
-impl<F> From<Found<F>> for Segment<F> {
-    fn from(Found { header, file, bytes, end }: Found<F>) -> Self {
-        Self { header, file, bytes, end, jobs: 0, job_bytes: 0 }
-    }
 }

@@ -6,43 +6,24 @@
 //! this one had been synced, or a later segment starts behind it, this one was
 //! whole once and is damaged.
 
+use std::collections::VecDeque;
 use std::io;
 
-use hashbrown::HashMap;
-
 use super::batch::{ALIGN, Head};
+use super::places::{Place, Places};
 use super::record::{AddedJob, Record};
-use super::segment::{HEADER_BYTES, Header, name, numbered, read_all};
+use super::segment::{HEADER_BYTES, Header, Segment, name, numbered, read_all, segment_of_mut};
 use crate::storage::disk::Disk;
 use crate::storage::error::StoreError;
-
-/// Where the record of an added job lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) segment: u32,
-    pub(super) offset: u32,
-    pub(super) bytes: u32,
-    /// Those of the record and those that were told later.
-    pub(super) losses: u16,
-}
-
-/// One segment, as it was found.
-pub(super) struct Found<F> {
-    pub(super) header: Header,
-    pub(super) file: F,
-    pub(super) bytes: u64,
-    /// Where its whole batches end.
-    pub(super) end: u64,
-}
 
 /// What a log's files hold.
 pub(super) struct Scan<F> {
     /// Those that are needed, the oldest first.
-    pub(super) segments: Vec<Found<F>>,
+    pub(super) segments: VecDeque<Segment<F>>,
     /// Files that are not needed: made ahead, or reclaimed and still there.
     pub(super) useless: Vec<String>,
     /// Jobs that are not over.
-    pub(super) places: HashMap<u64, Place>,
+    pub(super) places: Places,
     /// The number of the batch that comes next.
     pub(super) next_batch: u64,
     /// The highest number of a job in the log; 0 when there is none.
@@ -64,18 +45,18 @@ struct Scanner<'a, D: Disk> {
     problems: Vec<(u32, StoreError)>,
 }
 
-/// Reads all files of the log in `disk`.
+/// Reads all files of the log in `disk`; `read` hears of every so many bytes.
 ///
 /// # Errors
 /// When the files cannot be read. Damage is no error here: it is listed.
-pub(super) fn scan<D: Disk>(disk: &D) -> Result<Scan<D::File>, StoreError> {
+pub(super) fn scan<D: Disk>(disk: &D, read: &mut dyn FnMut(u64)) -> Result<Scan<D::File>, StoreError> {
     let listed = disk.list().map_err(|error| failed(disk, "list", "", error))?;
     let mut numbers: Vec<u32> = listed.iter().filter_map(|name| numbered(name)).collect();
     numbers.sort_unstable();
     let scan = Scan {
-        segments: Vec::new(),
+        segments: VecDeque::new(),
         useless: Vec::new(),
-        places: HashMap::new(),
+        places: Places::default(),
         next_batch: 1,
         number_max: 0,
         batches: 0,
@@ -84,7 +65,7 @@ pub(super) fn scan<D: Disk>(disk: &D) -> Result<Scan<D::File>, StoreError> {
     };
     let mut scanner = Scanner { disk, scan, oldest: 1, problems: Vec::new() };
     for (at, &number) in numbers.iter().enumerate() {
-        scanner.segment(number, at + 1 == numbers.len())?;
+        read(scanner.segment(number, at + 1 == numbers.len())?);
     }
     Ok(scanner.finish())
 }
@@ -98,7 +79,8 @@ pub(super) fn damaged<D: Disk>(disk: &D, segment: u32, offset: u64, what: &'stat
 }
 
 impl<D: Disk> Scanner<'_, D> {
-    fn segment(&mut self, number: u32, newest: bool) -> Result<(), StoreError> {
+    /// Reads one file; how many bytes it has.
+    fn segment(&mut self, number: u32, newest: bool) -> Result<u64, StoreError> {
         let name = name(number);
         let (file, bytes) =
             read_all(self.disk, &name).map_err(|error| failed(self.disk, "read", &name, error))?;
@@ -110,9 +92,9 @@ impl<D: Disk> Scanner<'_, D> {
             } else {
                 self.damaged(number, 0, "its header cannot be read");
             }
-            return Ok(());
+            return Ok(bytes.len() as u64);
         };
-        if let Some(before) = self.scan.segments.last() {
+        if let Some(before) = self.scan.segments.back() {
             let before = (before.header.number, before.end);
             if before.0 + 1 != number {
                 self.damaged(number - 1, 0, "the file is missing");
@@ -122,13 +104,14 @@ impl<D: Disk> Scanner<'_, D> {
         }
         self.scan.next_batch = header.first_batch;
         let end = self.batches(&header, &bytes);
-        self.scan.segments.push(Found { header, file, bytes: bytes.len() as u64, end: end as u64 });
+        let found = Segment::found(header, file, bytes.len() as u64, end as u64);
+        self.scan.segments.push_back(found);
         if newest {
             let behind = &bytes[end..];
             self.scan.dropped_bytes =
                 behind.iter().rposition(|&byte| byte != 0).map_or(0, |last| last as u64 + 1);
         }
-        Ok(())
+        Ok(bytes.len() as u64)
     }
 
     /// Walks the batches of a segment; where they end.
@@ -179,15 +162,14 @@ impl<D: Disk> Scanner<'_, D> {
         match *record {
             Record::Added(AddedJob { number, losses, .. }) => {
                 self.scan.number_max = self.scan.number_max.max(number);
-                places.insert(number, Place::new(segment, offset, bytes, losses));
+                places.insert(number, Place::new(segment, offset, bytes), losses);
             }
-            Record::Lost { number, losses } => {
-                if let Some(place) = places.get_mut(&number) {
-                    place.losses = losses;
-                }
+            Record::Lost { number, losses } if places.get(number).is_some() => {
+                places.set_losses(number, losses);
             }
+            Record::Lost { .. } => {}
             Record::Removed { number } => {
-                places.remove(&number);
+                places.remove(number);
             }
             Record::Reclaimed { oldest } => self.oldest = u32::try_from(oldest).unwrap_or(u32::MAX),
         }
@@ -205,21 +187,14 @@ impl<D: Disk> Scanner<'_, D> {
             _ => {}
         }
         let mut scan = self.scan;
-        scan.places.retain(|_, place| place.segment >= oldest);
-        let useless = scan.segments.extract_if(.., |found| found.header.number < oldest);
-        scan.useless.extend(useless.map(|found| name(found.header.number)));
+        scan.places.remove_before(oldest);
+        let reclaimed = scan.segments.iter().take_while(|found| found.header.number < oldest).count();
+        scan.useless.extend(scan.segments.drain(..reclaimed).map(|found| name(found.header.number)));
         let problems = self.problems.into_iter().filter(|&(segment, _)| segment >= oldest);
         scan.problems = problems.map(|(_, problem)| problem).collect();
+        for (_, place) in scan.places.in_order() {
+            segment_of_mut(&mut scan.segments, place.segment).count(place);
+        }
         scan
-    }
-}
-
-impl Place {
-    /// # Panics
-    /// When a record lies or reaches behind 4 GiB, which no segment allows.
-    pub(super) fn new(segment: u32, offset: u64, bytes: usize, losses: u16) -> Self {
-        let offset = u32::try_from(offset).expect("segments are shorter than 4 GiB");
-        let bytes = u32::try_from(bytes).expect("packets are shorter than 4 GiB");
-        Self { segment, offset, bytes, losses }
     }
 }

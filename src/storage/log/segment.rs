@@ -15,8 +15,10 @@
 //! Batches follow from [`HEADER_BYTES`] on. A file of zeros with a segment's
 //! name was made ahead of its time and is not a segment yet.
 
+use std::collections::VecDeque;
 use std::io;
 
+use super::places::Place;
 use super::record::{u32_at, u64_at};
 use crate::storage::disk::{Disk, DiskFile};
 
@@ -98,12 +100,36 @@ pub(super) struct Segment<F> {
     pub(super) job_bytes: u64,
 }
 
+impl<F> Segment<F> {
+    /// A segment that is there already, with no job counted yet.
+    pub(super) const fn found(header: Header, file: F, bytes: u64, end: u64) -> Self {
+        Self { header, file, bytes, end, jobs: 0, job_bytes: 0 }
+    }
+
+    /// Counts a job that lies here.
+    pub(super) fn count(&mut self, place: Place) {
+        self.jobs += 1;
+        self.job_bytes += u64::from(place.bytes);
+    }
+
+    /// Counts a job no more.
+    pub(super) fn discount(&mut self, place: Place) {
+        self.jobs -= 1;
+        self.job_bytes -= u64::from(place.bytes);
+    }
+
+    /// Bytes that are left behind the last batch.
+    pub(super) const fn room(&self) -> u64 {
+        self.bytes - self.end
+    }
+}
+
 impl<F: DiskFile> Segment<F> {
     /// Makes a segment of a file that was made ahead; the directory knows it already.
     pub(super) fn begin(header: Header, file: F, bytes: u64) -> io::Result<Self> {
         file.write(0, &header.written())?;
         file.sync()?;
-        Ok(Self { header, file, bytes, end: HEADER_BYTES, jobs: 0, job_bytes: 0 })
+        Ok(Self::found(header, file, bytes, HEADER_BYTES))
     }
 
     /// Gives back the space behind the last batch: no more is written here.
@@ -112,11 +138,28 @@ impl<F: DiskFile> Segment<F> {
         self.bytes = self.end;
         Ok(())
     }
+}
 
-    /// Bytes that are left behind the last batch.
-    pub(super) const fn room(&self) -> u64 {
-        self.bytes - self.end
+/// Where among the segments, the oldest first, the one with this number stands.
+fn index_of<F>(segments: &VecDeque<Segment<F>>, number: u32) -> usize {
+    let after_oldest =
+        segments.front().map_or(0, |oldest| number.wrapping_sub(oldest.header.number)) as usize;
+    if segments.get(after_oldest).is_some_and(|segment| segment.header.number == number) {
+        return after_oldest;
     }
+    // Some are missing: only in a damaged log.
+    segments.partition_point(|segment| segment.header.number < number)
+}
+
+/// The segment that a job's place names.
+pub(super) fn segment_of<F>(segments: &VecDeque<Segment<F>>, number: u32) -> &Segment<F> {
+    &segments[index_of(segments, number)]
+}
+
+/// The same, to change it.
+pub(super) fn segment_of_mut<F>(segments: &mut VecDeque<Segment<F>>, number: u32) -> &mut Segment<F> {
+    let at = index_of(segments, number);
+    &mut segments[at]
 }
 
 /// All bytes of a file.
