@@ -10,6 +10,7 @@ mod memory;
 mod options;
 mod port;
 mod read;
+mod stores;
 mod values;
 mod words;
 

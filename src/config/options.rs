@@ -53,7 +53,9 @@ fn all() -> Command {
     let command = command.next_help_heading("Added by gearshard").args(limits());
     let command = command.next_help_heading("TLS and HTTP (gearmand's; not built into this version)");
     let command = command.args(protocols());
-    command.next_help_heading("Stored queues").args(queues()).args(queue_details())
+    let command = command.next_help_heading("Stored queues").args(queues());
+    let command = command.next_help_heading("Stored queues of gearmand's kinds").args(gearmands_queues());
+    command.args(unbuilt_queues())
 }
 
 fn listening() -> Vec<Arg> {
@@ -199,8 +201,8 @@ fn queues() -> Vec<Arg> {
             'q',
             "NAME",
             "builtin is memory: jobs are gone when the server stops. wal is a log on disk: background jobs that \
-             were acknowledged outlive anything. gearmand's libsqlite3, Postgres, MySQL, redis, libmemcached and \
-             libtokyocabinet and their options are known, but not built into this version [default: builtin]",
+             were acknowledged outlive anything. libsqlite3, Postgres, MySQL, redis and libmemcached are \
+             gearmand's, with its tables and keys [default: builtin]",
         ),
         long(
             "wal-dir",
@@ -218,30 +220,38 @@ fn queues() -> Vec<Arg> {
     ]
 }
 
-/// Options of queues that are not built in: read, checked, and left out of the help.
-fn queue_details() -> Vec<Arg> {
-    const VALUES: [&str; 17] = [
-        "libsqlite3-db",
-        "libsqlite3-table",
-        "libpq-conninfo",
-        "libpq-table",
-        "mysql-host",
-        "mysql-port",
-        "mysql-user",
-        "mysql-password",
-        "mysql-db",
-        "mysql-table",
-        "redis-server",
-        "redis-port",
-        "redis-password",
-        "redis-prefix",
-        "libmemcached-servers",
-        "libmemcached-prefix",
-        "libtokyocabinet-file",
-    ];
-    let values = VALUES.map(|name| long(name, "VALUE", ""));
-    let flags = ["store-queue-on-shutdown", "libtokyocabinet-optimize"].map(|name| flag(name, None, ""));
-    values.into_iter().chain(flags).map(|argument| argument.hide(true)).collect()
+/// gearmand's options of its stores, with its defaults.
+fn gearmands_queues() -> Vec<Arg> {
+    vec![
+        long("libsqlite3-db", "FILE", "Database of --queue-type=libsqlite3; made if it is not there"),
+        long("libsqlite3-table", "NAME", "Its table [default: gearman_queue]"),
+        flag(
+            "store-queue-on-shutdown",
+            None,
+            "Of libsqlite3: write nothing while running, and all background jobs at a clean end; a crash loses \
+             them",
+        ),
+        long("libpq-conninfo", "TEXT", "How to reach the database of --queue-type=Postgres"),
+        long("libpq-table", "NAME", "Its table [default: queue]"),
+        long("mysql-host", "NAME", "Server of --queue-type=MySQL [default: localhost]"),
+        long("mysql-port", "PORT", "Its port [default: 3306]"),
+        long("mysql-user", "NAME", "Its user"),
+        long("mysql-password", "TEXT", "The user's password"),
+        long("mysql-db", "NAME", "Its database"),
+        long("mysql-table", "NAME", "Its table [default: gearman_queue]"),
+        long("redis-server", "NAME", "Server of --queue-type=redis [default: 127.0.0.1]"),
+        long("redis-port", "PORT", "Its port [default: 6379]"),
+        long("redis-password", "TEXT", "Its password"),
+        long("redis-prefix", "TEXT", "What its keys start with [default: _gear_]"),
+        long("libmemcached-servers", "LIST", "Servers of --queue-type=libmemcached"),
+        long("libmemcached-prefix", "TEXT", "What its keys start with [default: gear_]"),
+    ]
+}
+
+/// Options of queues that are never built in: read, checked, and left out of the help.
+fn unbuilt_queues() -> [Arg; 2] {
+    [long("libtokyocabinet-file", "VALUE", ""), flag("libtokyocabinet-optimize", None, "")]
+        .map(|argument| argument.hide(true))
 }
 
 fn flag(name: &'static str, letter: Option<char>, help: &'static str) -> Arg {

@@ -14,23 +14,18 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 
 use super::file::ConfigFile;
-use super::values::{durability, duration, invalid, number, percentage, size};
+use super::values::{duration, invalid, number, percentage, size};
 use super::words::{self, Refused};
-use super::{Config, Environment, Limits, LogTarget, LogTo, Process, Request, memory_available, options};
+use super::{
+    Config, Environment, Limits, LogTarget, LogTo, Process, Request, memory_available, options, stores,
+};
 use crate::protocol::handle::PREFIX_BYTES_MAX;
+use crate::server::Keepalive;
 use crate::server::log::{Level, reason};
-use crate::server::{Durability, Keepalive, StoreOptions};
 use crate::shard::ids::SHARDS_MAX;
 use crate::shard::settings::{Retries, Wakeup};
 
 const U32: RangeInclusive<i64> = 0..=u32::MAX as i64;
-/// gearmand's names of queue types; the case of letters does not matter.
-const QUEUE_TYPES: [&str; 7] =
-    ["libsqlite3", "Postgres", "MySQL", "redis", "libmemcached", "libtokyocabinet", "libdrizzle"];
-
-/// The queue type that is a log on disk.
-const WAL: &str = "wal";
-
 /// Reads the command line without the program's name, and the config file.
 pub fn parse(words: &[OsString], environment: Environment<'_>) -> Result<Request, Refused> {
     let command_line = Part(words::parse(options::command_line(), words)?);
@@ -49,7 +44,7 @@ pub fn parse(words: &[OsString], environment: Environment<'_>) -> Result<Request
 }
 
 /// What was given, and where.
-struct Given {
+pub(super) struct Given {
     command_line: Part,
     file: Option<(ConfigFile, Part)>,
     /// Why the default config file, which is there, does not count.
@@ -72,7 +67,7 @@ impl Part {
 }
 
 impl Given {
-    fn flag(&self, option: &str) -> bool {
+    pub(super) fn flag(&self, option: &str) -> bool {
         self.command_line.has(option) || self.file.as_ref().is_some_and(|(_, part)| part.has(option))
     }
 
@@ -89,7 +84,7 @@ impl Given {
         values.map_err(|refused| in_file(refused, file))
     }
 
-    fn get<T>(
+    pub(super) fn get<T>(
         &self,
         option: &str,
         check: impl Fn(&OsStr) -> Result<T, Refused>,
@@ -97,16 +92,21 @@ impl Given {
         Ok(self.all(option, check)?.pop())
     }
 
-    fn text(&self, option: &str) -> Result<Option<String>, Refused> {
+    pub(super) fn text(&self, option: &str) -> Result<Option<String>, Refused> {
         self.get(option, |value| Ok(value.to_string_lossy().into_owned()))
     }
 
-    fn number(&self, option: &str, range: RangeInclusive<i64>) -> Result<Option<i64>, Refused> {
+    pub(super) fn number(&self, option: &str, range: RangeInclusive<i64>) -> Result<Option<i64>, Refused> {
         self.get(option, |value| number(option, value, range.clone()))
     }
 
     /// A count that is not negative.
-    fn count(&self, option: &str, default: usize, range: RangeInclusive<i64>) -> Result<usize, Refused> {
+    pub(super) fn count(
+        &self,
+        option: &str,
+        default: usize,
+        range: RangeInclusive<i64>,
+    ) -> Result<usize, Refused> {
         let given = self.number(option, range)?;
         Ok(given.map_or(default, |count| usize::try_from(count).expect("the range has no negative number")))
     }
@@ -167,7 +167,7 @@ fn config(given: &Given, environment: Environment<'_>) -> Result<Config, Refused
         trial: given.flag("try"),
         limits: limits(given)?,
         process: process(given)?,
-        store: store(given)?,
+        store: stores::store(given)?,
         unbuilt: unbuilt(given)?,
         warnings: warnings(given),
     })
@@ -319,39 +319,10 @@ fn process(given: &Given) -> Result<Process, Refused> {
     })
 }
 
-/// Where background jobs are kept; `None` is memory.
-fn store(given: &Given) -> Result<Option<StoreOptions>, Refused> {
-    let directory = given.get("wal-dir", |value| Ok(PathBuf::from(value)))?;
-    let durability = given.get("durability", |value| durability("durability", value))?;
-    if !is_queue(given.text("queue-type")?.as_deref(), WAL) {
-        return Ok(None);
-    }
-    let Some(directory) = directory.filter(|directory| !directory.as_os_str().is_empty()) else {
-        let message = "--queue-type=wal needs --wal-dir=DIR, the directory to keep jobs in".to_owned();
-        return Err(Refused::option("wal-dir", message));
-    };
-    Ok(Some(StoreOptions { directory, durability: durability.unwrap_or(Durability::Always) }))
-}
-
-fn is_queue(given: Option<&str>, name: &str) -> bool {
-    given.is_some_and(|given| given.eq_ignore_ascii_case(name))
-}
-
 /// The first thing that is asked for and cannot be had.
 fn unbuilt(given: &Given) -> Result<Option<String>, Refused> {
-    given.number("mysql-port", 0..=65_535)?;
-    let queue = given.text("queue-type")?;
-    let queue = queue.filter(|name| !is_queue(Some(name), "builtin") && !is_queue(Some(name), WAL));
-    if let Some(name) = queue {
-        let known = QUEUE_TYPES.iter().any(|known| known.eq_ignore_ascii_case(&name));
-        return Ok(Some(if known {
-            format!(
-                "--queue-type={name} is not built into this version, which keeps queued jobs in memory or, \
-                 with --queue-type=wal --wal-dir=DIR, in a log on disk"
-            )
-        } else {
-            format!("Error while initializing the queue : {name}")
-        }));
+    if let Some(reason) = stores::unbuilt(given)? {
+        return Ok(Some(reason));
     }
     if given.flag("ssl") {
         return Ok(Some(
@@ -367,19 +338,14 @@ fn unbuilt(given: &Given) -> Result<Option<String>, Refused> {
 
 /// Options that belong to one that was not given, and a file that could not be read.
 fn warnings(given: &Given) -> Vec<String> {
-    let wal = given.text("queue-type").is_ok_and(|queue| is_queue(queue.as_deref(), WAL));
+    let queue = given.text("queue-type").ok().flatten();
     let belongs = |option: &str| match option.split_once('-').unwrap_or((option, "")) {
-        ("wal", _) | ("durability", _) if !wal => Some("--queue-type=wal"),
-        ("libsqlite3", _) | ("store", _) => Some("--queue-type=libsqlite3"),
-        ("libpq", _) => Some("--queue-type=Postgres"),
-        ("mysql", _) => Some("--queue-type=MySQL"),
-        ("redis", _) => Some("--queue-type=redis"),
-        ("libmemcached", _) => Some("--queue-type=libmemcached"),
-        ("libtokyocabinet", _) => Some("--queue-type=libtokyocabinet"),
-        ("ssl", _) => Some("--ssl"),
-        ("http", _) => Some("--protocol=http"),
-        ("keepalive", _) if !given.flag("keepalive") => Some("--keepalive"),
-        _ => None,
+        ("ssl", _) => Some("--ssl".to_owned()),
+        ("http", _) => Some("--protocol=http".to_owned()),
+        ("keepalive", _) if !given.flag("keepalive") => Some("--keepalive".to_owned()),
+        _ => stores::queue_of(option)
+            .filter(|needed| queue.as_deref().is_none_or(|queue| !queue.eq_ignore_ascii_case(needed)))
+            .map(|needed| format!("--queue-type={needed}")),
     };
     let command = options::command_line();
     let named =

@@ -1,7 +1,6 @@
 //! What the server says about itself once it listens.
 
-use super::Durability;
-use super::{LocalAddress, Server, process, syslog};
+use super::{Durability, EngineOptions, LocalAddress, Server, StoreOptions, process, syslog};
 use crate::config::{Config, LogTarget, show_size};
 
 /// The facts of a start, a line each.
@@ -60,7 +59,16 @@ fn queue(config: &Config, server: &Server) -> String {
         return "memory; jobs that wait or run, background jobs too, are lost at a stop (drain first: SIGUSR2)"
             .to_owned();
     };
-    let window = match store.durability {
+    let dropped = match kept.dropped_bytes {
+        0 => String::new(),
+        bytes => format!(", {bytes} bytes of an unfinished write dropped"),
+    };
+    let found = format!("{} background jobs found{dropped}", kept.jobs);
+    let (directory, durability) = match store {
+        StoreOptions::Log { directory, durability } => (directory.display(), durability),
+        StoreOptions::Rows(engine) => return format!("{}, {found}; {}", engine.queue_type(), rows(engine)),
+    };
+    let window = match durability {
         Durability::Always => "acknowledged when on disk; nothing acknowledged is lost".to_owned(),
         Durability::Interval(interval) => {
             format!("a loss of power loses up to the last {} ms of acknowledged jobs", interval.as_millis())
@@ -69,12 +77,20 @@ fn queue(config: &Config, server: &Server) -> String {
             "a loss of power loses acknowledged jobs that the system has not written".to_owned()
         }
     };
-    let dropped = match kept.dropped_bytes {
-        0 => String::new(),
-        bytes => format!(", {bytes} bytes of an unfinished write dropped"),
-    };
-    let directory = store.directory.display();
-    format!("log in {directory}, {} background jobs found{dropped}; {window}", kept.jobs)
+    format!("log in {directory}, {found}; {window}")
+}
+
+/// When a job in somebody else's engine is safe.
+const fn rows(engine: &EngineOptions) -> &'static str {
+    match engine {
+        EngineOptions::Sqlite { on_shutdown: true, .. } => {
+            "written at a clean end only; a crash loses acknowledged jobs"
+        }
+        EngineOptions::Memcached { .. } | EngineOptions::Redis { .. } => {
+            "acknowledged when it has them; how safe they are there is for it to say"
+        }
+        _ => "acknowledged when it has committed them",
+    }
 }
 
 fn limits(config: &Config, server: &Server) -> String {

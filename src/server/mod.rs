@@ -55,7 +55,7 @@ use log::Level;
 use store::OpenStore;
 
 pub use control::Control;
-pub use options::{Durability, Keepalive, Listen, Options, PORT, StoreOptions};
+pub use options::{Durability, EngineOptions, Keepalive, Listen, Options, PORT, StoreOptions};
 pub use store::Kept;
 
 /// Descriptors left over for everything that is not a connection, and for each shard.
@@ -316,7 +316,7 @@ impl Server {
         if let Some(store) = store {
             threads *= 2;
             let control = self.control();
-            lock = Some(store.start(&mut self.event_loops, &control, &closed, &failed)?);
+            lock = store.start(&mut self.event_loops, &control, &closed, &failed)?;
         }
         for (index, parts) in self.event_loops.into_iter().enumerate() {
             let core = (!cores.is_empty()).then(|| cores[index % cores.len()]);

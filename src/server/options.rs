@@ -80,11 +80,92 @@ pub struct Keepalive {
 
 /// Where background jobs are kept, and how safely.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoreOptions {
-    /// The directory of the log; made if it is not there. One server at a time.
-    pub directory: PathBuf,
-    /// When a job is safe.
-    pub durability: Durability,
+pub enum StoreOptions {
+    /// A log of our own.
+    Log {
+        /// The directory of the log; made if it is not there. One server at a time.
+        directory: PathBuf,
+        /// When a job is safe.
+        durability: Durability,
+    },
+    /// A row for each job, as gearmand keeps them. A job is safe when the engine says so.
+    Rows(EngineOptions),
+}
+
+/// Whose rows, and how to reach them. Texts that nobody has given are empty.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EngineOptions {
+    /// `libsqlite3`.
+    Sqlite {
+        /// The database; made if it is not there.
+        file: PathBuf,
+        /// The table; made if it is not there.
+        table: String,
+        /// Write nothing until the server ends.
+        on_shutdown: bool,
+    },
+    /// `Postgres`.
+    Postgres {
+        /// libpq's connection string.
+        conninfo: String,
+        /// The table; made if it is not there.
+        table: String,
+    },
+    /// `MySQL`.
+    MySql {
+        /// Name or address of the server.
+        host: String,
+        /// Its TCP port.
+        port: u16,
+        /// Who logs in.
+        user: String,
+        /// With which password.
+        password: String,
+        /// The database.
+        database: String,
+        /// The table; made if it is not there.
+        table: String,
+    },
+    /// `redis`.
+    Redis {
+        /// Name or address of the server.
+        server: String,
+        /// Its TCP port.
+        port: u16,
+        /// The password.
+        password: String,
+        /// What keys start with.
+        prefix: String,
+    },
+    /// `libmemcached`.
+    Memcached {
+        /// libmemcached's list of servers.
+        servers: String,
+        /// What keys start with.
+        prefix: String,
+    },
+}
+
+// Passwords stay out of logs.
+impl fmt::Debug for EngineOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.queue_type())
+    }
+}
+
+impl EngineOptions {
+    /// gearmand's name of the queue type.
+    #[must_use]
+    pub const fn queue_type(&self) -> &'static str {
+        match self {
+            Self::Sqlite { .. } => "libsqlite3",
+            Self::Postgres { .. } => "Postgres",
+            Self::MySql { .. } => "MySQL",
+            Self::Redis { .. } => "redis",
+            Self::Memcached { .. } => "libmemcached",
+        }
+    }
 }
 
 /// Everything a server needs to know; the defaults are those of the command line.

@@ -35,6 +35,11 @@ pub enum StoreError {
         /// Its number.
         number: u64,
     },
+    /// The queue type is not built into this version.
+    Unbuilt {
+        /// gearmand's name of it.
+        queue_type: &'static str,
+    },
     /// There is no space for it. Nothing was written; the store goes on.
     Full,
     /// An earlier error was final.
@@ -63,6 +68,9 @@ impl fmt::Display for StoreError {
                 write!(f, "another server uses {}; stop it or choose another --wal-dir", directory.display())
             }
             Self::Unknown { number } => write!(f, "the log has no job {number}, though it was given it"),
+            Self::Unbuilt { queue_type } => {
+                write!(f, "{queue_type} is not built into this version; build it with `--features stores`")
+            }
             Self::Full => f.write_str("the disk is full; free some space, the server goes on by itself"),
             Self::Poisoned => {
                 f.write_str("the store failed earlier and takes nothing more; restart the server")

@@ -46,3 +46,21 @@ pub trait Store: Send {
     /// When the store is damaged or cannot be written.
     fn tidy(&mut self) -> Result<bool, StoreError>;
 }
+
+impl<S: Store + ?Sized> Store for Box<S> {
+    fn write(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        (**self).write(changes)
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        (**self).sync()
+    }
+
+    fn has_room(&self) -> bool {
+        (**self).has_room()
+    }
+
+    fn tidy(&mut self) -> Result<bool, StoreError> {
+        (**self).tidy()
+    }
+}

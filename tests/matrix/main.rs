@@ -1,6 +1,6 @@
 //! Every feature of Gearman, between our clients and workers and those of
 //! everybody else, on our server and on Debian's gearmand:
-//! `cargo test --profile checked --features tokio --test matrix`.
+//! `cargo test --profile checked --all-features --test matrix`.
 //!
 //! A cell works, or fails the test, or is declared in `features.rs` to be
 //! beyond a peer, with the reason. The table is printed at the end. Words
