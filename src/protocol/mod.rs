@@ -11,6 +11,7 @@ pub(crate) mod fnv;
 pub mod handle;
 pub mod number;
 pub mod packet;
+pub mod retry;
 
 /// The part of a name that gearmand sees where it reads names as C strings: in
 /// GET_STATUS, GET_STATUS_UNIQUE, OPTION_REQ, text lines and admin lists.

@@ -3,6 +3,7 @@
 use super::body::Body;
 use super::job::{Priority, workload_at};
 use super::name::Name;
+use crate::protocol::retry::Cause;
 
 /// A job as it is stored.
 #[derive(Clone, Debug)]
@@ -21,11 +22,46 @@ pub struct StoredJob {
     pub priority: Priority,
     /// Unix seconds before which it is not run; 0 for at once.
     pub not_before_s: u64,
-    /// Workers that lost it so far.
+    /// Runs so far that came to nothing.
     pub losses: u16,
+    /// Set once it is a dead letter.
+    pub death: Option<Death>,
+}
+
+/// How a job became a dead letter: one that is kept, and not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Death {
+    /// What ended its last run.
+    pub cause: Cause,
+    /// Unix seconds when that was.
+    pub at_s: u64,
+}
+
+/// What a job's runs have made of it so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RetryState {
+    /// Runs that came to nothing.
+    pub losses: u16,
+    /// Unix seconds before which it is not run; 0 for at once, and for a dead letter.
+    pub not_before_s: u64,
+    /// Set once it is a dead letter.
+    pub death: Option<Death>,
 }
 
 impl StoredJob {
+    /// What its runs have made of it.
+    #[must_use]
+    pub const fn state(&self) -> RetryState {
+        RetryState { losses: self.losses, not_before_s: self.not_before_s, death: self.death }
+    }
+
+    /// The same job, with what its runs have made of it since.
+    #[must_use]
+    pub fn with(self, state: RetryState) -> Self {
+        let RetryState { losses, not_before_s, death } = state;
+        Self { losses, not_before_s, death, ..self }
+    }
+
     /// The unique; empty when there is none.
     #[must_use]
     pub fn unique(&self) -> &[u8] {
@@ -44,18 +80,29 @@ impl StoredJob {
 pub enum Change {
     /// It was submitted.
     Added(StoredJob),
-    /// A worker lost it; how many have so far.
-    Lost {
+    /// A run came to nothing, or a dead letter was requeued.
+    Altered {
         /// Its number.
         number: u64,
-        /// The count.
-        losses: u16,
+        /// What it is from now on.
+        state: RetryState,
     },
     /// It is over.
     Removed {
         /// Its number.
         number: u64,
     },
+}
+
+impl Change {
+    /// The number of its job.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        match self {
+            Self::Added(job) => job.number,
+            Self::Altered { number, .. } | Self::Removed { number } => *number,
+        }
+    }
 }
 
 /// What a store has done with the changes of a shard.

@@ -24,7 +24,8 @@ Looks at the log of --wal-dir=DIR while no server uses it.
   check   reads all of it; says what is damaged, and then ends with 1
   stat    files, bytes, jobs and functions
   dump    a line for each job: number, function, unique, priority, times lost,
-          unix time before which it is not run, length of the workload
+          unix time before which it is not run, length of the workload; of a dead
+          letter also what killed it and the unix time when
   repair  puts what can be read of a damaged log in its place, and keeps the
           damaged one beside it. Jobs whose records are damaged are gone; jobs
           whose end is damaged run again.
@@ -134,9 +135,10 @@ fn check(number: u16, found: &Inspection<RealDisk>) -> String {
 
 fn stat(number: u16, found: &Inspection<RealDisk>) -> Result<String, StoreError> {
     let mut functions = HashSet::new();
-    let mut job_bytes = 0;
+    let (mut job_bytes, mut dead) = (0, 0);
     found.replay::<StoreError>(|job| {
         job_bytes += job.body.len();
+        dead += u64::from(job.death.is_some());
         functions.insert(job.function.to_vec());
         Ok(())
     })?;
@@ -144,6 +146,7 @@ fn stat(number: u16, found: &Inspection<RealDisk>) -> Result<String, StoreError>
         ("files", format!("{} of {}", found.segments(), show_size(found.bytes()))),
         ("batches", found.batches().to_string()),
         ("jobs", format!("{}, {job_bytes} bytes with their uniques", found.jobs())),
+        ("dead", dead.to_string()),
         ("functions", functions.len().to_string()),
         ("damaged", found.problems().len().to_string()),
     ];
@@ -166,7 +169,8 @@ fn line(job: &StoredJob) -> String {
     };
     let (function, unique) = (job.function.escape_ascii(), job.unique().escape_ascii());
     let (losses, not_before, bytes) = (job.losses, job.not_before_s, job.workload().len());
-    format!("{}\t{function}\t{unique}\t{priority}\t{losses}\t{not_before}\t{bytes}\n", job.number)
+    let death = job.death.map(|death| format!("\t{}\t{}", death.cause, death.at_s)).unwrap_or_default();
+    format!("{}\t{function}\t{unique}\t{priority}\t{losses}\t{not_before}\t{bytes}{death}\n", job.number)
 }
 
 fn repair(directory: &Path, number: u16, found: &Inspection<RealDisk>) -> Result<String, StoreError> {

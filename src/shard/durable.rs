@@ -15,7 +15,7 @@ use super::outbox::Outbox;
 use super::owner::{Owner, now_s};
 use crate::queue::NewJob;
 use crate::queue::body::Body;
-use crate::queue::change::{Change, Progress, StoredJob};
+use crate::queue::change::{Change, Progress, RetryState, StoredJob};
 use crate::queue::job::{Standing, State};
 
 /// What the store has yet to confirm.
@@ -63,6 +63,7 @@ impl Owner {
             priority: job.priority,
             not_before_s,
             losses: job.losses,
+            death: None,
         };
         self.queue.set_standing(at, Standing::Durable);
         self.hand_over(Change::Added(stored), cx);
@@ -102,8 +103,8 @@ impl Owner {
     pub(super) fn note_loss<O: Outbox>(&mut self, at: u32, cx: &mut Context<'_, O>) {
         let job = self.queue.job(at);
         if job.standing == Standing::Durable {
-            let (number, losses) = (job.number, job.losses);
-            self.hand_over(Change::Lost { number, losses }, cx);
+            let (number, state) = (job.number, RetryState { losses: job.losses, ..RetryState::default() });
+            self.hand_over(Change::Altered { number, state }, cx);
         }
     }
 

@@ -419,7 +419,7 @@ impl Script {
         let changes = self.outs[0].stored.iter();
         let words = changes.map(|change| match change {
             Change::Added(job) => format!("added {}", String::from_utf8_lossy(job.workload())),
-            Change::Lost { losses, .. } => format!("lost {losses}"),
+            Change::Altered { state, .. } => format!("lost {}", state.losses),
             Change::Removed { .. } => "removed".to_owned(),
         });
         words.collect()

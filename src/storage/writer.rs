@@ -216,13 +216,7 @@ fn leave_out_what_is_over(batch: &mut Vec<Change>) {
             _ => {}
         }
     }
-    batch.retain(|change| {
-        let number = match change {
-            Change::Added(job) => job.number,
-            Change::Lost { number, .. } | Change::Removed { number } => *number,
-        };
-        !over.contains(&number)
-    });
+    batch.retain(|change| !over.contains(&change.number()));
 }
 
 #[cfg(test)]
@@ -235,7 +229,7 @@ mod tests {
 
     use super::*;
     use crate::queue::body::Body;
-    use crate::queue::change::StoredJob;
+    use crate::queue::change::{RetryState, StoredJob};
     use crate::queue::job::Priority;
     use crate::queue::name::Name;
 
@@ -249,6 +243,7 @@ mod tests {
             priority: Priority::Normal,
             not_before_s: 0,
             losses: 0,
+            death: None,
         })
     }
 
@@ -274,7 +269,7 @@ mod tests {
             }
             let names = changes.iter().map(|change| match change {
                 Change::Added(job) => format!("+{}", job.number),
-                Change::Lost { number, .. } => format!("!{number}"),
+                Change::Altered { number, .. } => format!("!{number}"),
                 Change::Removed { number } => format!("-{number}"),
             });
             let names: String = names.collect();
@@ -332,7 +327,8 @@ mod tests {
     #[test]
     fn a_batch_is_synced_before_it_is_confirmed_and_jobs_that_are_over_are_left_out() {
         let seen = Recorder::default();
-        let over = [added(2), Change::Lost { number: 2, losses: 1 }, added(3), Change::Removed { number: 2 }];
+        let lost = Change::Altered { number: 2, state: RetryState { losses: 1, ..RetryState::default() } };
+        let over = [added(2), lost, added(3), Change::Removed { number: 2 }];
         let (calls, confirmed) = written(Durability::Always, &[&[added(1)], &over], &seen);
         assert_eq!(calls, ["+1", "sync", "+3", "sync", "sync"]);
         assert_eq!(confirmed.iter().map(|progress| progress.changes).collect::<Vec<_>>(), [1, 5]);

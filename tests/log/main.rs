@@ -10,8 +10,9 @@ mod model;
 mod power_loss;
 mod sim_disk;
 
+use gearshard::protocol::retry::Cause;
 use gearshard::queue::body::Body;
-use gearshard::queue::change::{Change, StoredJob};
+use gearshard::queue::change::{Change, Death, RetryState, StoredJob};
 use gearshard::queue::job::Priority;
 use gearshard::queue::name::Name;
 use gearshard::storage::log::{Log, LogOptions};
@@ -56,16 +57,27 @@ fn job(number: u64, bytes: usize) -> StoredJob {
         priority: Priority::FROM_HIGH[(number % 3) as usize],
         not_before_s: if number.is_multiple_of(5) { number } else { 0 },
         losses: 0,
+        death: None,
     }
 }
 
-/// Whether a job came back as it was given, but for its losses.
+/// Whether a job came back as it was given, but for what its runs have made of it.
 fn assert_same(found: &StoredJob, given: &StoredJob) {
     let parts = |job: &StoredJob| {
         let lengths = (job.unique_bytes, job.reducer_bytes);
-        (job.number, job.function.to_vec(), job.body.to_vec(), lengths, job.priority, job.not_before_s)
+        (job.number, job.function.to_vec(), job.body.to_vec(), lengths, job.priority)
     };
     assert!(parts(found) == parts(given), "job {} came back as another one", given.number);
+}
+
+/// What runs may have made of a job: it waits for its next one, or is a dead letter.
+fn state(seed: u64) -> RetryState {
+    let losses = (seed % 5) as u16 + 1;
+    if seed.is_multiple_of(3) {
+        let death = Some(Death { cause: Cause::Timeout, at_s: 1 << 33 | seed });
+        return RetryState { losses, not_before_s: 0, death };
+    }
+    RetryState { losses, not_before_s: if seed.is_multiple_of(2) { 0 } else { 1 << 34 | seed }, death: None }
 }
 
 fn numbers(jobs: &[StoredJob]) -> Vec<u64> {
@@ -87,7 +99,8 @@ fn jobs_come_back_in_order_with_all_their_parts() {
     for job in &jobs {
         commit(&mut log, &[Change::Added(job.clone())]);
     }
-    commit(&mut log, &[Change::Lost { number: 7, losses: 3 }, Change::Removed { number: 8 }]);
+    let altered = |number| Change::Altered { number, state: state(number) };
+    commit(&mut log, &[altered(7), altered(8), altered(9), Change::Removed { number: 8 }]);
     drop(log);
     for _ in 0..3 {
         let (_, found) = open(&disk, 1 << 16).unwrap();
@@ -95,7 +108,9 @@ fn jobs_come_back_in_order_with_all_their_parts() {
         assert_eq!(numbers(&found), expected);
         for found in &found {
             assert_same(found, &jobs[found.number as usize - 1]);
-            assert_eq!(found.losses, if found.number == 7 { 3 } else { 0 });
+            let given = &jobs[found.number as usize - 1];
+            let expected = if [7, 9].contains(&found.number) { state(found.number) } else { given.state() };
+            assert_eq!(found.state(), expected);
         }
     }
 }
@@ -126,7 +141,10 @@ fn what_is_over_gives_its_space_back_though_some_jobs_stay() {
             commit(&mut log, &[Change::Removed { number }]);
         }
         if number == 100 {
-            commit(&mut log, &[Change::Lost { number, losses: 9 }]);
+            commit(&mut log, &[Change::Altered { number, state: state(7) }]);
+        }
+        if number == 200 {
+            commit(&mut log, &[Change::Altered { number, state: state(9) }]);
         }
         while log.tidy().unwrap() {}
         most = most.max(disk.used());
@@ -134,7 +152,7 @@ fn what_is_over_gives_its_space_back_though_some_jobs_stay() {
     assert!(most <= 8 * SEGMENT_BYTES, "{most} bytes for 20 jobs of 200");
     let (_, found) = open(&disk, SEGMENT_BYTES).unwrap();
     assert_eq!(numbers(&found), (1..=20).map(|number| number * 100).collect::<Vec<u64>>());
-    assert_eq!(found[0].losses, 9);
+    assert_eq!((found[0].state(), found[1].state()), (state(7), state(9)));
     found.iter().for_each(|found| assert_same(found, &job(found.number, 200)));
 }
 

@@ -2,17 +2,19 @@
 
 use std::collections::HashMap;
 
-use gearshard::queue::change::{Change, StoredJob};
+use gearshard::queue::change::{Change, RetryState, StoredJob};
 use gearshard::storage::log::Log;
 use gearshard::storage::{Store, StoreError};
 
 use super::sim_disk::SimDisk;
-use super::{assert_same, job};
+use super::{assert_same, job, state};
 
 /// What is known of a job.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Known {
     bytes: usize,
+    /// What its runs made of it, from the last that was acknowledged on.
+    states: Vec<RetryState>,
     /// It was acknowledged.
     safe: bool,
     /// Its end was handed over.
@@ -44,14 +46,18 @@ impl Model {
                 }
                 2 if !self.open.is_empty() => {
                     let number = self.open[random.usize(..self.open.len())];
-                    changes.push(Change::Lost { number, losses: random.u16(1..5) });
+                    let state = state(random.u64(..100));
+                    self.known(number).states.push(state);
+                    changes.push(Change::Altered { number, state });
                 }
                 _ => {
                     self.next += 1;
                     let bytes = random.usize(..bytes_max);
-                    self.jobs.insert(self.next, Known { bytes, ..Known::default() });
+                    let job = job(self.next, bytes);
+                    let states = vec![job.state()];
+                    self.jobs.insert(self.next, Known { bytes, states, ..Known::default() });
                     self.open.push(self.next);
-                    changes.push(Change::Added(job(self.next, bytes)));
+                    changes.push(Change::Added(job));
                 }
             }
         }
@@ -67,16 +73,21 @@ impl Model {
         for known in self.jobs.values_mut() {
             known.safe = true;
             known.over_safe = known.over;
+            known.states.drain(..known.states.len() - 1);
         }
     }
 
     /// Checks what came back, and goes on from there.
     pub(crate) fn check(&mut self, found: &[StoredJob]) {
         for found in found {
-            let known = self.jobs.get(&found.number).copied();
-            let known = known.unwrap_or_else(|| panic!("job {} was never given", found.number));
+            let known = self
+                .jobs
+                .get(&found.number)
+                .unwrap_or_else(|| panic!("job {} was never given", found.number));
             assert!(!known.over_safe, "job {} came back after its end was safe", found.number);
             assert_same(found, &job(found.number, known.bytes));
+            let state = found.state();
+            assert!(known.states.contains(&state), "job {} is {state:?}, not {known:?}", found.number);
         }
         let back: Vec<u64> = super::numbers(found);
         assert!(back.is_sorted(), "jobs come back in their order");
@@ -86,8 +97,9 @@ impl Model {
         }
         // What came back is safe, and what did not is over.
         self.jobs.retain(|number, _| back.binary_search(number).is_ok());
-        for known in self.jobs.values_mut() {
-            *known = Known { safe: true, over: false, over_safe: false, ..*known };
+        for found in found {
+            let (bytes, states) = (self.known(found.number).bytes, vec![found.state()]);
+            *self.known(found.number) = Known { bytes, states, safe: true, over: false, over_safe: false };
         }
         self.open = back;
     }

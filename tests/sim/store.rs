@@ -31,8 +31,8 @@ impl Store {
                     let before = self.kept.insert(job.number, job.losses);
                     assert!(before.is_none(), "job {} is stored twice", job.number);
                 }
-                Change::Lost { number, losses } => {
-                    *self.kept.get_mut(&number).expect("a lost job is stored") = losses;
+                Change::Altered { number, state } => {
+                    *self.kept.get_mut(&number).expect("a lost job is stored") = state.losses;
                 }
                 Change::Removed { number } => {
                     self.kept.remove(&number).expect("a job that ends is stored");

@@ -25,7 +25,7 @@ use std::io;
 use super::Store;
 use super::disk::{Disk, DiskFile};
 use super::error::StoreError;
-use crate::queue::change::{Change, StoredJob};
+use crate::queue::change::{Change, RetryState, StoredJob};
 use batch::{ALIGN, HEAD_BYTES, Head};
 pub use inspection::Inspection;
 use places::{Place, Places};
@@ -93,8 +93,8 @@ pub struct Log<D: Disk> {
 /// What a record changes in what is known of the jobs.
 #[derive(Clone, Copy)]
 enum Note {
-    Added { number: u64, offset: usize, bytes: usize, losses: u16 },
-    Lost { number: u64, losses: u16 },
+    Added { number: u64, offset: usize, bytes: usize },
+    Altered { number: u64, state: RetryState },
     Removed { number: u64 },
 }
 
@@ -187,7 +187,7 @@ impl<D: Disk> Log<D> {
             if bytes > bytes_max && !jobs.is_empty() {
                 break;
             }
-            jobs.push(StoredJob { losses: self.places.losses(number), ..reader.job(place)?.stored() });
+            jobs.push(self.places.altered(reader.job(place)?.stored()));
         }
         Ok(jobs)
     }
@@ -207,9 +207,9 @@ impl<D: Disk> Log<D> {
             let bytes = buffer.len() - offset;
             match record {
                 Record::Added(job) => {
-                    notes.push(Note::Added { number: job.number, offset, bytes, losses: job.losses });
+                    notes.push(Note::Added { number: job.number, offset, bytes });
                 }
-                Record::Lost { number, losses } => notes.push(Note::Lost { number, losses }),
+                Record::Altered { number, state } => notes.push(Note::Altered { number, state }),
                 Record::Removed { number } => notes.push(Note::Removed { number }),
                 Record::Reclaimed { .. } => {}
             }
@@ -335,18 +335,14 @@ impl<D: Disk> Log<D> {
     /// Takes in what a record of the batch at `start` in the newest segment says.
     fn take_note(&mut self, start: u64, note: Note) {
         match note {
-            Note::Added { number, offset, bytes, losses } => {
+            Note::Added { number, offset, bytes } => {
                 self.forget(number);
                 let newest = self.segments.back_mut().expect("it was written to");
                 let place = Place::new(newest.header.number, start + offset as u64, bytes);
                 newest.count(place);
-                self.places.insert(number, place, losses);
+                self.places.insert(number, place);
             }
-            Note::Lost { number, losses } => {
-                if self.places.get(number).is_some() {
-                    self.places.set_losses(number, losses);
-                }
-            }
+            Note::Altered { number, state } => self.places.alter(number, state),
             Note::Removed { number } => self.forget(number),
         }
     }
@@ -416,7 +412,7 @@ impl<D: Disk> Log<D> {
                     && (place.segment, u64::from(place.offset)) == (number, offset)
                 {
                     copied += length;
-                    jobs.push(StoredJob { losses: self.places.losses(job.number), ..job.stored() });
+                    jobs.push(self.places.altered(job.stored()));
                 }
                 records = &records[length..];
                 offset += length as u64;

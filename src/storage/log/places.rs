@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
+use crate::queue::change::{RetryState, StoredJob};
+
 /// Lists with fewer entries are not thinned out.
 const THINNED_FROM: usize = 256;
 
@@ -72,8 +74,8 @@ pub(super) struct Places {
     /// By segment, and so by number; none is without a job.
     runs: VecDeque<Run>,
     beside: HashMap<u64, Place>,
-    /// How often workers have lost a job, where they have.
-    losses: HashMap<u64, u16>,
+    /// What has become of those jobs that have been altered since their records were written.
+    states: HashMap<u64, RetryState>,
     /// The greatest number in a list so far.
     last: u64,
     length: usize,
@@ -94,10 +96,9 @@ impl Places {
     }
 
     /// A job lies here now; where it lay before, if it was there.
-    pub(super) fn insert(&mut self, number: u64, place: Place, losses: u16) -> Option<Place> {
+    pub(super) fn insert(&mut self, number: u64, place: Place) -> Option<Place> {
         let before = self.remove(number);
         self.length += 1;
-        self.set_losses(number, losses);
         if number <= self.last {
             self.beside.insert(number, place);
             return before;
@@ -138,7 +139,7 @@ impl Places {
         };
         if removed.is_some() {
             self.length -= 1;
-            self.losses.remove(&number);
+            self.states.remove(&number);
         }
         removed
     }
@@ -155,18 +156,18 @@ impl Places {
         }
     }
 
-    /// How often workers have lost a job.
-    pub(super) fn losses(&self, number: u64) -> u16 {
-        // Nearly always there is none to look for.
-        if self.losses.is_empty() { 0 } else { self.losses.get(&number).copied().unwrap_or(0) }
+    /// A job was altered, if it is there.
+    pub(super) fn alter(&mut self, number: u64, state: RetryState) {
+        if self.get(number).is_some() {
+            self.states.insert(number, state);
+        }
     }
 
-    /// Workers have lost a job so often.
-    pub(super) fn set_losses(&mut self, number: u64, losses: u16) {
-        if losses > 0 {
-            self.losses.insert(number, losses);
-        } else if !self.losses.is_empty() {
-            self.losses.remove(&number);
+    /// A job, as its record has it, with what has become of it since.
+    pub(super) fn altered(&self, job: StoredJob) -> StoredJob {
+        match self.states.get(&job.number) {
+            Some(&state) => job.with(state),
+            None => job,
         }
     }
 
@@ -205,13 +206,17 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::queue::body::Body;
+    use crate::queue::job::Priority;
+    use crate::queue::name::Name;
 
     #[test]
     fn every_job_is_found_where_it_was_put_last_and_listed_in_order() {
         for seed in 0..200 {
             let mut random = fastrand::Rng::with_seed(seed);
             let mut places = Places::default();
-            let mut model: BTreeMap<u64, (Place, u16)> = BTreeMap::new();
+            let mut model: BTreeMap<u64, (Place, RetryState)> = BTreeMap::new();
+            let recorded = RetryState { losses: 9, not_before_s: 5, death: None };
             let (mut number, mut segment) = (0, 1);
             for step in 1..2_000 {
                 segment += u32::from(random.u8(..100) == 0);
@@ -219,21 +224,21 @@ mod tests {
                 match random.u8(..10) {
                     0..4 => {
                         number += random.u64(1..1_000_000_000);
-                        assert_eq!(places.insert(number, place, 0), None);
-                        model.insert(number, (place, 0));
+                        assert_eq!(places.insert(number, place), None);
+                        model.insert(number, (place, recorded));
                     }
                     4 => {
                         // Copied forward, or from elsewhere.
                         let other = pick(&model, &mut random).unwrap_or(random.u64(1..=number.max(1)));
-                        let losses = random.u16(..3);
-                        let before = model.insert(other, (place, losses)).map(|(place, _)| place);
-                        assert_eq!(places.insert(other, place, losses), before);
+                        let before = model.insert(other, (place, recorded)).map(|(place, _)| place);
+                        assert_eq!(places.insert(other, place), before);
                         number = number.max(other);
                     }
                     5 => {
                         if let Some(lost) = pick(&model, &mut random) {
-                            places.set_losses(lost, 7);
-                            model.get_mut(&lost).unwrap().1 = 7;
+                            let state = RetryState { losses: random.u16(..3), ..RetryState::default() };
+                            places.alter(lost, state);
+                            model.get_mut(&lost).unwrap().1 = state;
                         }
                     }
                     6 if random.u8(..30) == 0 => {
@@ -252,14 +257,29 @@ mod tests {
                 listed,
                 model.iter().map(|(&number, &(place, _))| (number, place)).collect::<Vec<_>>()
             );
-            for (&number, &(place, losses)) in &model {
-                assert_eq!((places.get(number), places.losses(number)), (Some(place), losses));
+            for (&number, &(place, state)) in &model {
+                let job = places.altered(job(number).with(recorded));
+                assert_eq!((places.get(number), job.state()), (Some(place), state));
                 assert_eq!(places.get(number + 1).is_some(), model.contains_key(&(number + 1)));
             }
         }
     }
 
-    fn pick(model: &BTreeMap<u64, (Place, u16)>, random: &mut fastrand::Rng) -> Option<u64> {
+    fn job(number: u64) -> StoredJob {
+        StoredJob {
+            number,
+            function: Name::from(&b"f"[..]),
+            body: Body::copy(b"\0"),
+            unique_bytes: 0,
+            reducer_bytes: 0,
+            priority: Priority::Normal,
+            not_before_s: 0,
+            losses: 0,
+            death: None,
+        }
+    }
+
+    fn pick(model: &BTreeMap<u64, (Place, RetryState)>, random: &mut fastrand::Rng) -> Option<u64> {
         let at = if model.is_empty() { return None } else { random.usize(..model.len()) };
         model.keys().nth(at).copied()
     }
@@ -269,7 +289,7 @@ mod tests {
         assert_eq!(size_of::<Entry>(), 16);
         let mut places = Places::default();
         for number in 1..=100_000 {
-            places.insert(number, Place::new(number as u32 / 1000, number, 10), 0);
+            places.insert(number, Place::new(number as u32 / 1000, number, 10));
         }
         for number in (1..=100_000).filter(|number| number % 1000 != 7) {
             places.remove(number);

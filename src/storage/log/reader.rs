@@ -90,9 +90,9 @@ pub(super) fn replay<D: Disk, E: From<StoreError>>(
     mut each: impl FnMut(StoredJob) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut reader = Reader::new(disk, segments, REPLAY_BYTES);
-    for (number, place) in places.in_order() {
+    for (_, place) in places.in_order() {
         let job = reader.job(place)?.stored();
-        each(StoredJob { losses: places.losses(number), ..job })?;
+        each(places.altered(job))?;
     }
     Ok(())
 }

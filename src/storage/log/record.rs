@@ -4,32 +4,42 @@
 //! |---|---|---|
 //! | 0 | 4 | CRC32C of all that follows |
 //! | 4 | 4 | length of all that follows, in bytes |
-//! | 8 | 1 | kind: 1 added, 2 lost, 3 removed, 4 reclaimed |
-//! | 9 | 1 | priority: 0 low, 1 normal, 2 high |
+//! | 8 | 1 | kind: 1 added, 2 lost, 3 removed, 4 reclaimed, 5 altered |
+//! | 9 | 1 | low half: priority, 0 low, 1 normal, 2 high; high half: what killed it, 0 for nothing |
 //! | 10 | 2 | losses |
 //! | 12 | 8 | number of the job; of a reclaimed one: the oldest segment left |
+//!
+//! of an altered and of an added job
+//!
+//! | at | bytes | what |
+//! |---|---|---|
+//! | 20 | 8 | unix seconds before which it is not run; of a dead letter: when it became one |
 //!
 //! and of an added job
 //!
 //! | at | bytes | what |
 //! |---|---|---|
-//! | 20 | 8 | unix seconds before which it is not run |
 //! | 28 | 2 | length of the function |
 //! | 30 | 2 | length of the unique |
 //! | 32 | 2 | length of the reducer, 0 for none |
 //! | 34 | | function, then unique, reducer if any, and workload with a NUL between each two |
 //!
-//! Numbers are little endian.
+//! Numbers are little endian. What kills a job: 1 a lost worker, 2 a timeout,
+//! 3 WORK_FAIL, 4 WORK_EXCEPTION. A lost job is an altered one that has nothing
+//! but losses.
 
+use crate::protocol::retry::Cause;
 use crate::queue::body::Body;
-use crate::queue::change::{Change, StoredJob};
+use crate::queue::change::{Change, Death, RetryState, StoredJob};
 use crate::queue::job::{Priority, workload_at};
 use crate::queue::name::Name;
 
 /// In front of every record: its checksum and its length.
 pub(super) const HEAD_BYTES: usize = 8;
-/// Length of a record that is not of an added job, head included.
+/// Length of a record of a lost or removed job, head included.
 const SHORT_BYTES: usize = 20;
+/// Of an altered job.
+const ALTERED_BYTES: usize = 28;
 /// Of an added job, without its function and body.
 const ADDED_BYTES: usize = 34;
 
@@ -37,14 +47,18 @@ const ADDED: u8 = 1;
 const LOST: u8 = 2;
 const REMOVED: u8 = 3;
 const RECLAIMED: u8 = 4;
+const ALTERED: u8 = 5;
+
+/// Those that kill jobs, from 1.
+const CAUSES: [Cause; 4] = [Cause::Lost, Cause::Timeout, Cause::Fail, Cause::Exception];
 
 /// What a record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Record<'a> {
     Added(AddedJob<'a>),
-    Lost {
+    Altered {
         number: u64,
-        losses: u16,
+        state: RetryState,
     },
     Removed {
         number: u64,
@@ -64,8 +78,7 @@ pub(super) struct AddedJob<'a> {
     pub(super) unique_bytes: u16,
     pub(super) reducer_bytes: u16,
     pub(super) priority: Priority,
-    pub(super) not_before_s: u64,
-    pub(super) losses: u16,
+    pub(super) state: RetryState,
 }
 
 impl AddedJob<'_> {
@@ -78,8 +91,9 @@ impl AddedJob<'_> {
             unique_bytes: self.unique_bytes,
             reducer_bytes: self.reducer_bytes,
             priority: self.priority,
-            not_before_s: self.not_before_s,
-            losses: self.losses,
+            losses: self.state.losses,
+            not_before_s: self.state.not_before_s,
+            death: self.state.death,
         }
     }
 }
@@ -93,8 +107,7 @@ impl<'a> From<&'a StoredJob> for AddedJob<'a> {
             unique_bytes: job.unique_bytes,
             reducer_bytes: job.reducer_bytes,
             priority: job.priority,
-            not_before_s: job.not_before_s,
-            losses: job.losses,
+            state: job.state(),
         }
     }
 }
@@ -103,7 +116,7 @@ impl<'a> From<&'a Change> for Record<'a> {
     fn from(change: &'a Change) -> Self {
         match change {
             Change::Added(job) => Self::Added(job.into()),
-            Change::Lost { number, losses } => Self::Lost { number: *number, losses: *losses },
+            Change::Altered { number, state } => Self::Altered { number: *number, state: *state },
             Change::Removed { number } => Self::Removed { number: *number },
         }
     }
@@ -114,6 +127,7 @@ impl<'a> Record<'a> {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Added(job) => ADDED_BYTES + job.function.len() + job.body.len(),
+            Self::Altered { state, .. } if !is_plain(state) => ALTERED_BYTES,
             _ => SHORT_BYTES,
         }
     }
@@ -124,15 +138,16 @@ impl<'a> Record<'a> {
         to.extend_from_slice(&[0; 4]);
         let length = u32::try_from(self.bytes() - HEAD_BYTES).expect("packets are shorter than 4 GiB");
         to.extend_from_slice(&length.to_le_bytes());
-        let mut short = |kind: u8, priority: u8, losses: u16, number: u64| {
-            to.extend_from_slice(&[kind, priority]);
+        let mut short = |kind: u8, halves: u8, losses: u16, number: u64| {
+            to.extend_from_slice(&[kind, halves]);
             to.extend_from_slice(&losses.to_le_bytes());
             to.extend_from_slice(&number.to_le_bytes());
         };
         match self {
             Self::Added(job) => {
-                short(ADDED, job.priority as u8, job.losses, job.number);
-                to.extend_from_slice(&job.not_before_s.to_le_bytes());
+                let halves = job.priority as u8 | killer(&job.state) << 4;
+                short(ADDED, halves, job.state.losses, job.number);
+                to.extend_from_slice(&moment_s(&job.state).to_le_bytes());
                 let function_bytes =
                     u16::try_from(job.function.len()).expect("names of functions are limited");
                 for bytes in [function_bytes, job.unique_bytes, job.reducer_bytes] {
@@ -141,7 +156,13 @@ impl<'a> Record<'a> {
                 to.extend_from_slice(job.function);
                 to.extend_from_slice(job.body);
             }
-            Self::Lost { number, losses } => short(LOST, 0, *losses, *number),
+            Self::Altered { number, state } if is_plain(state) => {
+                short(LOST, 0, state.losses, *number);
+            }
+            Self::Altered { number, state } => {
+                short(ALTERED, killer(state) << 4, state.losses, *number);
+                to.extend_from_slice(&moment_s(state).to_le_bytes());
+            }
             Self::Removed { number } => short(REMOVED, 0, 0, *number),
             Self::Reclaimed { oldest } => short(RECLAIMED, 0, 0, *oldest),
         }
@@ -159,8 +180,9 @@ impl<'a> Record<'a> {
         }
         let (number, losses) = (u64_at(record, 12)?, u16_at(record, 10)?);
         let read = match record[8] {
-            ADDED => Self::Added(added(record, number, losses)?),
-            LOST => Self::Lost { number, losses },
+            ADDED => Self::Added(added(record, number)?),
+            LOST => Self::Altered { number, state: RetryState { losses, ..RetryState::default() } },
+            ALTERED => Self::Altered { number, state: state(record)? },
             REMOVED => Self::Removed { number },
             RECLAIMED => Self::Reclaimed { oldest: number },
             _ => return None,
@@ -169,8 +191,34 @@ impl<'a> Record<'a> {
     }
 }
 
-fn added(record: &[u8], number: u64, losses: u16) -> Option<AddedJob<'_>> {
-    let priority = match record[9] {
+/// Whether losses say all.
+fn is_plain(state: &RetryState) -> bool {
+    state.not_before_s == 0 && state.death.is_none()
+}
+
+/// The number of what killed a job; 0 for nothing.
+fn killer(state: &RetryState) -> u8 {
+    let place = |death: Death| CAUSES.iter().position(|&cause| cause == death.cause);
+    state.death.and_then(place).map_or(0, |place| place as u8 + 1)
+}
+
+/// When it may be run, or died.
+fn moment_s(state: &RetryState) -> u64 {
+    state.death.map_or(state.not_before_s, |death| death.at_s)
+}
+
+fn state(record: &[u8]) -> Option<RetryState> {
+    let (losses, moment_s) = (u16_at(record, 10)?, u64_at(record, 20)?);
+    let killer = usize::from(record[9] >> 4);
+    if killer == 0 {
+        return Some(RetryState { losses, not_before_s: moment_s, death: None });
+    }
+    let death = Death { cause: *CAUSES.get(killer - 1)?, at_s: moment_s };
+    Some(RetryState { losses, not_before_s: 0, death: Some(death) })
+}
+
+fn added(record: &[u8], number: u64) -> Option<AddedJob<'_>> {
+    let priority = match record[9] & 0xf {
         0 => Priority::Low,
         1 => Priority::Normal,
         2 => Priority::High,
@@ -181,8 +229,8 @@ fn added(record: &[u8], number: u64, losses: u16) -> Option<AddedJob<'_>> {
     if workload_at(unique_bytes, reducer_bytes) > body.len() {
         return None;
     }
-    let not_before_s = u64_at(record, 20)?;
-    Some(AddedJob { number, function, body, unique_bytes, reducer_bytes, priority, not_before_s, losses })
+    let state = state(record)?;
+    Some(AddedJob { number, function, body, unique_bytes, reducer_bytes, priority, state })
 }
 
 pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -209,14 +257,21 @@ mod tests {
             unique_bytes: 6,
             reducer_bytes: 7,
             priority: Priority::High,
-            not_before_s: u64::MAX,
-            losses: 3,
+            state: RetryState { losses: 3, not_before_s: u64::MAX, death: None },
         };
         let bare = AddedJob { body: b"\0", unique_bytes: 0, reducer_bytes: 0, ..job };
+        let dead =
+            |cause| RetryState { losses: 4, not_before_s: 0, death: Some(Death { cause, at_s: 1 << 33 }) };
+        let altered = |state| Record::Altered { number: 1 << 40, state };
         let records = [
             Record::Added(job),
             Record::Added(bare),
-            Record::Lost { number: 1 << 40, losses: 9 },
+            Record::Added(AddedJob { state: dead(Cause::Exception), ..job }),
+            altered(RetryState { losses: 9, ..RetryState::default() }),
+            altered(RetryState { losses: 9, not_before_s: 1 << 34, death: None }),
+            altered(dead(Cause::Lost)),
+            altered(dead(Cause::Timeout)),
+            altered(dead(Cause::Fail)),
             Record::Removed { number: 5 },
             Record::Reclaimed { oldest: 12 },
         ];
@@ -243,6 +298,14 @@ mod tests {
                 assert_eq!(Record::read(&changed), None, "bit {bit}");
             }
         }
+    }
+
+    #[test]
+    fn a_record_of_losses_alone_is_as_short_as_ever() {
+        let state = RetryState { losses: 9, ..RetryState::default() };
+        let mut bytes = Vec::new();
+        Record::Altered { number: 5, state }.write(&mut bytes);
+        assert_eq!(&bytes[4..], [12, 0, 0, 0, LOST, 0, 9, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
     }
 
     #[test]

@@ -160,14 +160,11 @@ impl<D: Disk> Scanner<'_, D> {
     fn record(&mut self, segment: u32, offset: u64, bytes: usize, record: &Record<'_>) {
         let places = &mut self.scan.places;
         match *record {
-            Record::Added(AddedJob { number, losses, .. }) => {
+            Record::Added(AddedJob { number, .. }) => {
                 self.scan.number_max = self.scan.number_max.max(number);
-                places.insert(number, Place::new(segment, offset, bytes), losses);
+                places.insert(number, Place::new(segment, offset, bytes));
             }
-            Record::Lost { number, losses } if places.get(number).is_some() => {
-                places.set_losses(number, losses);
-            }
-            Record::Lost { .. } => {}
+            Record::Altered { number, state } => places.alter(number, state),
             Record::Removed { number } => {
                 places.remove(number);
             }
