@@ -9,6 +9,7 @@
 #![allow(unreachable_pub, reason = "a test file is a crate of its own and exports nothing")]
 
 pub mod connection;
+pub mod databases;
 pub mod loadgen;
 pub mod markup;
 pub mod peers;

@@ -3,6 +3,13 @@
 //! An [`Engine`] knows one kind of database and nothing of jobs' numbers.
 //! Source of the schemas: gearmand-spec.md, section 19.
 
+#[cfg(feature = "mysql")]
+pub mod mysql;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod table;
+
 use std::borrow::Cow;
 use std::fmt;
 
