@@ -97,6 +97,8 @@ pub struct Limits {
     pub packet_bytes: u32,
     /// Bytes of jobs and buffers; `None` is no limit.
     pub memory_bytes: Option<u64>,
+    /// Bytes of jobs above which workloads are in the log only; `None` is no bound.
+    pub queue_memory_bytes: Option<u64>,
     /// Bytes that may wait for one peer.
     pub write_buffer_bytes: usize,
     /// How long such a peer may read nothing.

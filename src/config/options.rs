@@ -171,6 +171,12 @@ fn limits() -> Vec<Arg> {
             "Memory for jobs and buffers, or a share of all there is; at the limit submits get an ERROR and \
              workers go on; 0 is no limit [default: 75%]",
         ),
+        long(
+            "max-queue-memory",
+            "SIZE",
+            "With --queue-type=wal: memory for jobs, above which the workloads of those that wait are in the log \
+             only and are read back before their turn; 0 is no bound [default: half of --max-memory]",
+        ),
         long("write-buffer", "SIZE", "Bytes that may wait for a peer that reads slowly [default: 64M]"),
         long(
             "write-stall",

@@ -266,11 +266,13 @@ fn limits(given: &Given) -> Result<Limits, Refused> {
     const G: u64 = 1 << 30;
     let packet_bytes = given.size("max-packet-size", G, K..=4 * G)?;
     let write_buffer = given.size("write-buffer", 64 * M, 64 * K..=64 * G)?;
+    let memory_bytes = memory(given, "max-memory", memory_share(75))?;
     Ok(Limits {
         connections: given.count("max-connections", 0, U32)?,
         // The length field of a packet cannot say 4 GiB; the server takes a little less.
         packet_bytes: u32::try_from(packet_bytes).unwrap_or(u32::MAX),
-        memory_bytes: memory(given)?,
+        memory_bytes,
+        queue_memory_bytes: memory(given, "max-queue-memory", memory_bytes.map(|bytes| bytes / 2))?,
         write_buffer_bytes: usize::try_from(write_buffer).unwrap_or(usize::MAX),
         write_stall: write_stall(given)?,
         packet_timeout: given.duration("packet-timeout", Duration::from_secs(60))?,
@@ -288,19 +290,22 @@ fn write_stall(given: &Given) -> Result<Duration, Refused> {
     Ok(given.unwrap_or(Duration::from_secs(30)))
 }
 
-/// Three quarters of what there is, unless something else is wanted.
-fn memory(given: &Given) -> Result<Option<u64>, Refused> {
-    let share = |percent: u64| memory_available().map(|bytes| bytes / 100 * percent);
-    let given = given.get("max-memory", |value| {
+/// A number of bytes or a share of what there is; 0 is no bound.
+fn memory(given: &Given, option: &str, default: Option<u64>) -> Result<Option<u64>, Refused> {
+    let given = given.get(option, |value| {
         if let Some(percent) = percentage(value) {
-            return Ok(share(percent));
+            return Ok(memory_share(percent));
         }
-        match size("max-memory", value, 0..=u64::MAX)? {
+        match size(option, value, 0..=u64::MAX)? {
             0 => Ok(None),
             bytes => Ok(Some(bytes)),
         }
     })?;
-    Ok(given.unwrap_or_else(|| share(75)))
+    Ok(given.unwrap_or(default))
+}
+
+fn memory_share(percent: u64) -> Option<u64> {
+    memory_available().map(|bytes| bytes / 100 * percent)
 }
 
 fn process(given: &Given) -> Result<Process, Refused> {

@@ -115,3 +115,30 @@ pub struct Progress {
     /// It takes no more jobs for now.
     pub full: bool,
 }
+
+/// What a store answers when it is asked for jobs.
+#[derive(Debug)]
+pub struct ReadBack {
+    /// Those that it has read, in the order in which they were asked for.
+    pub jobs: Vec<StoredJob>,
+    /// Those behind them: they were too much for one answer.
+    pub left: Vec<u64>,
+}
+
+/// What a store is told.
+#[derive(Debug)]
+pub enum Order {
+    /// To keep changes, in order.
+    Keep(Vec<Change>),
+    /// To read jobs that it keeps, the most urgent first.
+    Read(Vec<u64>),
+}
+
+/// What a store tells.
+#[derive(Debug)]
+pub enum News {
+    /// It has got on.
+    Stored(Progress),
+    /// Jobs that it was asked for.
+    Read(ReadBack),
+}

@@ -204,6 +204,9 @@ pub(super) enum Stored {
     Shared(Body),
     /// Packed with those of other jobs.
     Packed(Place),
+    /// The workload is in the store only; what stands before it is packed, or
+    /// [`Place::NOWHERE`] when that is the NUL behind an empty unique.
+    Spilled(Place),
 }
 
 /// One job, as it is kept: what every job needs, on one cache line.

@@ -68,6 +68,17 @@ impl Lane {
         }
     }
 
+    /// The jobs to be served next, so many at most and nearly in their order:
+    /// those that must keep an earlier place come first.
+    pub fn ahead<'a>(&'a self, jobs: &'a Slab<Job>, most: usize) -> impl Iterator<Item = u32> + 'a {
+        let listed =
+            std::iter::successors((self.head != END).then_some(self.head), |&at| match jobs[at].state {
+                State::Queued { next, .. } if next != END => Some(next),
+                _ => None,
+            });
+        self.placed.values().copied().chain(listed).take(most)
+    }
+
     /// Takes a job out, wherever it stands in this lane.
     pub fn remove(&mut self, jobs: &mut Slab<Job>, at: u32) {
         match jobs[at].state {

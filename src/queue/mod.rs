@@ -6,7 +6,8 @@
 //!
 //! Kept at all times: a job is in exactly one [`State`]; a job that can be
 //! coalesced with is in the unique index, a dead one never; the counters of a
-//! function equal its jobs; a running job's body is shared, not packed.
+//! function equal its jobs; a running job's body is shared, not packed, and
+//! spilled only until its workload has been read back.
 
 pub mod body;
 pub mod buffer;
@@ -29,7 +30,9 @@ use foldhash::fast::SeedableRandomState;
 
 use body::Body;
 use function::Functions;
-use job::{Clients, Halves, Job, NO_PARTIES, Parties, Party, Priority, Running, Standing, State, Stored};
+use job::{
+    Clients, Halves, Job, NO_PARTIES, Parties, Party, Priority, Running, Standing, State, Stored, workload_at,
+};
 use numbers::Numbers;
 use packed::{PACKED_BYTES_MAX, Packed, Place};
 use slab::Slab;
@@ -91,6 +94,8 @@ pub struct Queue {
     deadlines: BTreeSet<(u64, u32)>,
     sequence: u64,
     body_bytes: usize,
+    /// Jobs whose workloads are in the store only.
+    spilled: usize,
 }
 
 impl Queue {
@@ -330,14 +335,14 @@ impl Queue {
         }
         self.functions[function].ended += 1;
         self.body_bytes -= self.job(at).body().len();
+        self.spilled -= usize::from(self.job(at).is_spilled());
         let job = self.jobs.remove(at).expect("the index names a job");
         self.by_number.remove(job.number);
         if job.parties != NO_PARTIES {
             self.parties.remove(job.parties);
         }
-        if let Stored::Packed(place) = job.stored {
-            let jobs = &mut self.jobs;
-            self.packed.remove(place, &mut |job, place| jobs[job].stored = Stored::Packed(place));
+        if let Stored::Packed(place) | Stored::Spilled(place) = job.stored {
+            self.unpack(place);
         }
     }
 
@@ -387,6 +392,54 @@ impl Queue {
         self.jobs.iter().filter(|(_, job)| job.function == function).map(|(at, _)| at).collect()
     }
 
+    /// Jobs whose workloads are in the store only.
+    #[must_use]
+    pub fn spilled(&self) -> usize {
+        self.spilled
+    }
+
+    /// Leaves the workload of a job that does not run to the store, which has it.
+    pub fn spill(&mut self, at: u32) {
+        let job = self.job(at);
+        debug_assert!(job.running().is_none() && !job.is_spilled(), "the workload of this job is in use");
+        let (head, workload) = job.body().split_at(workload_at(job.unique_bytes, job.reducer_bytes));
+        let (head, workload_bytes) = ((head.len() > 1).then(|| Body::copy(head)), workload.len());
+        self.body_bytes -= workload_bytes;
+        self.spilled += 1;
+        if let Stored::Packed(place) = self.jobs[at].stored {
+            self.unpack(place);
+        }
+        let move_to = &mut |job, place| move_packed(&mut self.jobs, job, place);
+        let place = head.map_or(Place::NOWHERE, |head| self.packed.push(at, &head, move_to));
+        self.jobs[at].stored = Stored::Spilled(place);
+    }
+
+    /// The body of a spilled job is back.
+    pub fn unspill(&mut self, at: u32, body: Body) {
+        let Stored::Spilled(place) = self.jobs[at].stored else {
+            unreachable!("only a spilled job is unspilled")
+        };
+        self.body_bytes += body.len() - self.job(at).body().len();
+        self.spilled -= 1;
+        self.unpack(place);
+        self.jobs[at].stored = Stored::Shared(body);
+    }
+
+    /// The jobs of a function and priority to be served next, so many at most.
+    pub fn ahead(&self, function: u32, priority: Priority, most: usize) -> impl Iterator<Item = u32> {
+        self.functions[function].lanes[priority.index()].ahead(&self.jobs, most)
+    }
+
+    /// The time by which a running job must end, in monotonic microseconds.
+    pub fn set_deadline(&mut self, at: u32, deadline_us: u64) {
+        let running = self.parties_mut(at).running.as_mut().expect("only a running job has a deadline");
+        let before = std::mem::replace(running, Running { deadline_us, ..*running });
+        self.forget_deadline(before, at);
+        if deadline_us != u64::MAX {
+            self.deadlines.insert((deadline_us, at));
+        }
+    }
+
     /// Whether a body had better be packed than lie in an allocation of its own
     /// until its job is run.
     fn is_far_from_its_turn(&self, new: &NewJob, now_s: u64) -> bool {
@@ -399,9 +452,7 @@ impl Queue {
     fn pack(&mut self, at: u32) {
         let stored = std::mem::replace(&mut self.jobs[at].stored, Stored::Packed(Place::NOWHERE));
         let Stored::Shared(body) = stored else { unreachable!("a body is packed once") };
-        let jobs = &mut self.jobs;
-        let moved = &mut |job, place| jobs[job].stored = Stored::Packed(place);
-        let place = self.packed.push(at, &body, moved);
+        let place = self.packed.push(at, &body, &mut |job, place| move_packed(&mut self.jobs, job, place));
         self.jobs[at].stored = Stored::Packed(place);
     }
 
@@ -409,8 +460,13 @@ impl Queue {
     fn share(&mut self, at: u32) {
         let Stored::Packed(place) = self.jobs[at].stored else { return };
         self.jobs[at].stored = Stored::Shared(Body::copy(self.packed.get(place)));
-        let jobs = &mut self.jobs;
-        self.packed.remove(place, &mut |job, place| jobs[job].stored = Stored::Packed(place));
+        self.unpack(place);
+    }
+
+    fn unpack(&mut self, place: Place) {
+        if place != Place::NOWHERE {
+            self.packed.remove(place, &mut |job, place| move_packed(&mut self.jobs, job, place));
+        }
     }
 
     /// The parties of a job, which has some from now on.
@@ -444,6 +500,14 @@ impl Queue {
         if let Some(hash) = self.jobs[at].filing.take() {
             self.by_unique.remove(hash.get(), at);
         }
+    }
+}
+
+/// What is packed of a job lies elsewhere now.
+fn move_packed(jobs: &mut Slab<Job>, at: u32, to: Place) {
+    match &mut jobs[at].stored {
+        Stored::Packed(place) | Stored::Spilled(place) => *place = to,
+        Stored::Shared(_) => unreachable!("nothing is packed of a job whose body is shared"),
     }
 }
 

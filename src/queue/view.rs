@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use super::body::Body;
 use super::job::{Job, NO_PARTIES, Parties, Running, Standing, Stored, Waiting, workload_at};
-use super::packed::Packed;
+use super::packed::{Packed, Place};
 use super::slab::Slab;
 
 /// A look at one job.
@@ -24,30 +24,39 @@ impl Deref for JobView<'_> {
 }
 
 impl<'a> JobView<'a> {
-    /// Unique, reducer if any, and workload, with a NUL between each two.
+    /// Unique, reducer if any, and workload, with a NUL between each two; of a
+    /// spilled job without the workload.
     #[must_use]
     pub fn body(self) -> &'a [u8] {
         match &self.job.stored {
             Stored::Shared(body) => body,
-            Stored::Packed(place) => self.packed.get(*place),
+            Stored::Spilled(Place::NOWHERE) => b"\0",
+            Stored::Packed(place) | Stored::Spilled(place) => self.packed.get(*place),
         }
     }
 
-    /// The same, to be shared; only of a running job.
+    /// Whether its workload is in the store only.
+    #[must_use]
+    pub fn is_spilled(self) -> bool {
+        matches!(self.job.stored, Stored::Spilled(_))
+    }
+
+    /// The same, to be shared; only of a job that is given to a worker.
     #[must_use]
     pub fn shared_body(self) -> &'a Body {
         match &self.job.stored {
             Stored::Shared(body) => body,
-            Stored::Packed(_) => unreachable!("the body of a running job is shared"),
+            Stored::Packed(_) | Stored::Spilled(_) => unreachable!("the body of a running job is shared"),
         }
     }
 
-    /// The same, shared if it is not packed.
+    /// The same, shared if it is not packed; only of a job that is not spilled.
     #[must_use]
     pub fn to_body(self) -> Body {
+        debug_assert!(!self.is_spilled(), "its workload is elsewhere");
         match &self.job.stored {
             Stored::Shared(body) => body.clone(),
-            Stored::Packed(place) => Body::copy(self.packed.get(*place)),
+            Stored::Packed(_) | Stored::Spilled(_) => Body::copy(self.body()),
         }
     }
 

@@ -19,6 +19,7 @@ use super::socket::{Remote, Socket};
 use super::trim::Trim;
 use super::watches::Watch;
 use super::{Clock, Delivery, Kept, Limits, Moved};
+use crate::queue::change::News;
 use crate::server::log::{Level, Log};
 use crate::shard::ids::{ConnId, Now, ShardId};
 use crate::shard::message::{Message, Refusal};
@@ -92,14 +93,18 @@ impl EventLoop {
         let Parts { id, poll, registry, inbox, addresses, gauges, settings, limits, clock, log, kept } =
             parts;
         let bus = Staging::new(id, addresses, Message::leaves, Delivery::Messages);
-        let store = kept.as_ref().map(|kept| kept.changes.clone());
+        let store = kept.as_ref().map(|kept| kept.orders.clone());
         let mut rim = Rim::new(id, bus, registry, gauges, limits, log, store);
         let now = clock.now();
         let linger = Linger::new(settings.shards);
+        let shards = settings.shards;
         let mut shard = Shard::new(id, settings);
+        if let Some(bytes) = limits.queue_memory_max {
+            shard.bound_bytes(share(bytes, shards));
+        }
         if let Some(kept) = kept {
             shard.skip_numbers(kept.number_max);
-            for job in kept.jobs {
+            for job in kept.jobs.into_iter().flatten() {
                 shard.restore(now, job, &mut rim);
             }
         }
@@ -154,6 +159,7 @@ impl EventLoop {
         }
 
         self.look_at_memory();
+        self.look_at_queue_memory();
         let events = self.note_events();
         let quiet = !ready && events == 0;
         let idle_inbox = self.inbox.len() == 0;
@@ -258,8 +264,11 @@ impl EventLoop {
                     relieve(&mut self.shard, &mut self.rim, self.now);
                 }
             }
-            Delivery::Stored(progress) => {
-                self.shard.stored(self.now, &progress, &mut self.rim);
+            Delivery::Store(news) => {
+                match news {
+                    News::Stored(progress) => self.shard.stored(self.now, &progress, &mut self.rim),
+                    News::Read(read) => self.shard.read_back(self.now, read, &mut self.rim),
+                }
                 relieve(&mut self.shard, &mut self.rim, self.now);
             }
             Delivery::Connection(socket, remote) => {
@@ -403,6 +412,18 @@ impl EventLoop {
         }
     }
 
+    /// Shares the bound on jobs among the shards: what the others leave, and a
+    /// part of its own at least.
+    fn look_at_queue_memory(&mut self) {
+        let Some(bound) = self.rim.limits.queue_memory_max else { return };
+        if !self.rim.traffic.turns.is_multiple_of(MEMORY_TURNS) {
+            return;
+        }
+        let free = bound.saturating_sub(self.rim.job_bytes_elsewhere());
+        let own = usize::try_from(free).unwrap_or(usize::MAX).max(share(bound, self.rim.shards()));
+        self.shard.bound_bytes(own);
+    }
+
     fn look_at_memory(&mut self) {
         let Some(ceiling) = self.rim.limits.memory_max else { return };
         let own_bytes = self.rim.gauges().memory_bytes();
@@ -445,6 +466,11 @@ impl EventLoop {
     fn traffic(&self) -> super::Traffic {
         super::Traffic { batches_sent: self.rim.bus.batches(), ..self.rim.traffic }
     }
+}
+
+/// An equal part for each shard.
+fn share(bytes: u64, shards: u16) -> usize {
+    usize::try_from(bytes / u64::from(shards)).unwrap_or(usize::MAX)
 }
 
 /// Tells the shard whose backlog grew or shrank, before it goes on.

@@ -192,9 +192,14 @@ impl Gauges {
 
     /// Bytes of jobs and buffers as of the shard's last turn.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        const JOB_BYTES: usize = 2;
         const BUFFER_BYTES: usize = 4;
-        self.counts[JOB_BYTES].load(Ordering::Relaxed) + self.traffic[BUFFER_BYTES].load(Ordering::Relaxed)
+        self.job_bytes() + self.traffic[BUFFER_BYTES].load(Ordering::Relaxed)
+    }
+
+    /// Bytes of jobs as of the shard's last turn.
+    pub(crate) fn job_bytes(&self) -> u64 {
+        const JOB_BYTES: usize = 2;
+        self.counts[JOB_BYTES].load(Ordering::Relaxed)
     }
 }
 

@@ -28,18 +28,18 @@ pub use gauges::Traffic;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::queue::change::{Change, Progress, StoredJob};
+use crate::queue::change::{News, Order, StoredJob};
 use crate::shard::ids::{Now, ShardId};
 use crate::shard::message::Message;
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use socket::{Remote, Socket};
 
 /// What lies in a shard's inbox.
 pub(crate) enum Delivery {
     /// From another shard, in order.
     Messages(ShardId, Vec<Message>),
-    /// From the own store: how far it has got.
-    Stored(Progress),
+    /// From the own store.
+    Store(News),
     /// From the acceptor.
     Connection(Socket, Remote),
     /// From another shard, which has received this and decided on nothing of it.
@@ -61,12 +61,12 @@ pub(crate) struct Moved {
 
 /// Where a shard's durable jobs come from and go to.
 pub(crate) struct Kept {
-    /// The jobs that the store has, in the order of their numbers.
-    pub(crate) jobs: Vec<StoredJob>,
+    /// Brings the jobs that the store has, in their order, and then its end.
+    pub(crate) jobs: Receiver<Vec<StoredJob>>,
     /// The highest number that any job in the store has.
     pub(crate) number_max: u64,
-    /// Takes changes, in order; the store's thread ends when it is dropped.
-    pub(crate) changes: Sender<Vec<Change>>,
+    /// Takes orders; the store's thread ends when it is dropped.
+    pub(crate) orders: Sender<Order>,
 }
 
 /// What one connection and one shard may use.
@@ -82,6 +82,8 @@ pub(crate) struct Limits {
     pub(crate) packet_timeout_us: Option<u64>,
     /// Bytes over all shards above which submits are refused.
     pub(crate) memory_max: Option<u64>,
+    /// Bytes of jobs over all shards above which workloads wait in the store only.
+    pub(crate) queue_memory_max: Option<u64>,
 }
 
 impl Limits {

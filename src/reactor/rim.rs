@@ -20,7 +20,7 @@ use super::spares::Spares;
 use super::watches::{Watch, Watches};
 use super::write_queue::Flushed;
 use super::{Delivery, Limits, Moved};
-use crate::queue::change::Change;
+use crate::queue::change::{Change, Order};
 use crate::server::log::{Level, Log};
 use crate::shard::ids::{ConnId, ShardId};
 use crate::shard::message::Message;
@@ -46,7 +46,9 @@ pub(crate) struct Rim {
     pub(crate) watches: Watches,
     /// Changes of durable jobs for the store, until they are handed over.
     changes: Vec<Change>,
-    store: Option<Sender<Vec<Change>>>,
+    /// Jobs that the store is to read, until it is asked.
+    reads: Vec<u64>,
+    store: Option<Sender<Order>>,
     /// The time of this turn.
     pub(crate) now_us: u64,
     /// Connections to receive from.
@@ -77,11 +79,12 @@ impl Rim {
         gauges: Arc<[Gauges]>,
         limits: Limits,
         log: Log,
-        store: Option<Sender<Vec<Change>>>,
+        store: Option<Sender<Order>>,
     ) -> Self {
         Self {
             bus,
             changes: Vec::new(),
+            reads: Vec::new(),
             store,
             limits,
             log,
@@ -117,14 +120,29 @@ impl Rim {
         self.gauges.iter().map(Gauges::memory_bytes).sum()
     }
 
+    /// Bytes of the jobs of all other shards.
+    pub(crate) fn job_bytes_elsewhere(&self) -> u64 {
+        let others = self.gauges.iter().enumerate().filter(|&(at, _)| at != self.own.index());
+        others.map(|(_, gauges)| gauges.job_bytes()).sum()
+    }
+
     /// Sends what is staged for other shards and for the store.
     pub(crate) fn dispatch(&mut self) {
         self.bus.dispatch();
-        if !self.changes.is_empty() {
-            let store = self.store.as_ref().expect("jobs are durable only where there is a store");
-            // A store that has failed ends the server; nobody waits for this.
-            let _ended = store.send(std::mem::take(&mut self.changes));
+        if !self.reads.is_empty() {
+            let numbers = std::mem::take(&mut self.reads);
+            self.order(Order::Read(numbers));
         }
+        if !self.changes.is_empty() {
+            let changes = std::mem::take(&mut self.changes);
+            self.order(Order::Keep(changes));
+        }
+    }
+
+    fn order(&self, order: Order) {
+        let store = self.store.as_ref().expect("jobs are durable only where there is a store");
+        // A store that has failed ends the server; nobody waits for this.
+        let _ended = store.send(order);
     }
 
     /// The connection, unless it is gone.
@@ -356,6 +374,10 @@ impl Outbox for Rim {
 
     fn store(&mut self, change: Change) {
         self.changes.push(change);
+    }
+
+    fn read(&mut self, numbers: Vec<u64>) {
+        self.reads.extend(numbers);
     }
 
     fn event(&mut self, event: Event<'_>) {

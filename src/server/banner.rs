@@ -77,7 +77,11 @@ fn queue(config: &Config, server: &Server) -> String {
             "a loss of power loses acknowledged jobs that the system has not written".to_owned()
         }
     };
-    format!("log in {directory}, {found}; {window}")
+    let bound = config.limits.queue_memory_bytes;
+    let bound = bound.map_or_else(String::new, |bytes| {
+        format!("; above {} of jobs their workloads are in the log only", show_size(bytes))
+    });
+    format!("log in {directory}, {found}; {window}{bound}")
 }
 
 /// When a job in somebody else's engine is safe.

@@ -411,5 +411,8 @@ fn limits(options: &Options) -> Limits {
         write_stall_us: micros(options.write_stall),
         packet_timeout_us: (!options.packet_timeout.is_zero()).then(|| micros(options.packet_timeout)),
         memory_max: options.max_memory,
+        queue_memory_max: options
+            .max_queue_memory
+            .filter(|_| matches!(options.store, Some(StoreOptions::Log { .. }))),
     }
 }

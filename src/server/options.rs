@@ -194,6 +194,9 @@ pub struct Options {
     /// Bytes of jobs and unsent or unfinished packets in all above which
     /// submits are refused; `None` for no ceiling.
     pub max_memory: Option<u64>,
+    /// Bytes of jobs in all above which the workloads of those that wait in the
+    /// log are only there; `None` for no bound. Of no use without a log.
+    pub max_queue_memory: Option<u64>,
     /// The longest packet body; at most [`RELAYED_BODY_BYTES_MAX`](crate::protocol::encode::RELAYED_BODY_BYTES_MAX) counts.
     pub packet_bytes_max: u32,
     /// A connection with so many unsent bytes is cut rather than given more.
@@ -220,6 +223,7 @@ impl Default for Options {
             keepalive: Keepalive::default(),
             max_connections: None,
             max_memory: None,
+            max_queue_memory: None,
             packet_bytes_max: 1 << 30,
             write_buffer_max: 64 << 20,
             write_stall: Duration::from_secs(30),

@@ -191,6 +191,7 @@ fn options(config: &Config, log: &LogWriter) -> io::Result<Options> {
         keepalive: config.keepalive,
         max_connections: (limits.connections > 0).then_some(limits.connections),
         max_memory: limits.memory_bytes,
+        max_queue_memory: limits.queue_memory_bytes,
         packet_bytes_max: limits.packet_bytes,
         write_buffer_max: limits.write_buffer_bytes,
         write_stall: limits.write_stall,

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 
-use crossbeam_channel::unbounded;
+use crossbeam_channel::{Sender, bounded, unbounded};
 use hashbrown::HashMap;
 
 use super::control::Control;
@@ -16,6 +16,10 @@ use crate::shard::placement::{owner_of, owner_of_job};
 use crate::storage::disk::Lock;
 use crate::storage::logs::{self, Logs};
 use crate::storage::{Store, StoreError, writer};
+
+/// Jobs that are brought to a shard at once, and how often more than it has taken in.
+const REPLAYED_AT_ONCE: usize = 256;
+const REPLAYED_AHEAD: usize = 16;
 
 /// What a server found in its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +43,8 @@ enum Opened {
 
 /// What a store that keeps a row for each job was opened with.
 struct Rows {
-    /// One for each shard, and its jobs in the order of their numbers.
-    stores: Vec<(Box<dyn Store>, Vec<StoredJob>)>,
+    /// One for each shard.
+    stores: Vec<Box<dyn Store>>,
     /// The highest number of a job; 0 when there is none.
     number_max: u64,
 }
@@ -56,7 +60,7 @@ impl OpenStore {
             }
             StoreOptions::Rows(engine) => {
                 let rows = Rows::open(engine).map_err(ServerError::Store)?;
-                let jobs = rows.stores.iter().map(|(_, jobs)| jobs.len()).sum();
+                let jobs = 0;
                 Self { opened: Opened::Rows(rows), kept: Kept { jobs, dropped_bytes: 0 } }
             }
         })
@@ -86,22 +90,27 @@ impl OpenStore {
         failed: &mpsc::Sender<StoreError>,
     ) -> Result<Option<Lock>, ServerError> {
         let (Rows { stores, number_max }, durability, lock) = match self.opened {
-            Opened::Log { logs, durability } => {
-                let (rows, lock) = jobs_of(logs).map_err(ServerError::Store)?;
-                (rows, durability, Some(lock))
+            Opened::Log { logs: Logs { logs, number_max, lock, .. }, durability } => {
+                let stores = logs.into_iter().map(|log| Box::new(log) as Box<dyn Store>).collect();
+                (Rows { stores, number_max }, durability, Some(lock))
             }
             Opened::Rows(rows) => (rows, Durability::Always, None),
         };
-        for (parts, (store, jobs)) in event_loops.iter_mut().zip(stores) {
+        for (parts, mut store) in event_loops.iter_mut().zip(stores) {
             let home = parts.addresses[parts.id.index()].clone();
-            let (changes, receiver) = unbounded();
+            let (orders, receiver) = unbounded();
+            let (kept, jobs) = bounded(REPLAYED_AHEAD);
             let (failed, control, closed) = (failed.clone(), control.clone(), closed.clone());
             let body = move || {
-                let confirm = move |progress| {
+                let tell = move |news| {
                     // A shard that is gone waits for nothing.
-                    let _gone = home.send(Delivery::Stored(progress));
+                    let _gone = home.send(Delivery::Store(news));
                 };
-                if let Err(error) = or_abort(|| writer::run(store, durability, receiver, confirm)) {
+                let kept_up = or_abort(|| {
+                    replay(&mut *store, kept)?;
+                    writer::run(store, durability, receiver, tell)
+                });
+                if let Err(error) = kept_up {
                     // Nobody listens any more when the server did not wait for us.
                     let _left_behind = failed.send(error);
                     control.stop();
@@ -111,24 +120,25 @@ impl OpenStore {
             let name = format!("store-{}", parts.id.index());
             let spawned = std::thread::Builder::new().name(name).spawn(body);
             spawned.map_err(system("a thread for each store"))?;
-            parts.kept = Some(reactor::Kept { jobs, number_max, changes });
+            parts.kept = Some(reactor::Kept { jobs, number_max, orders });
         }
         Ok(lock)
     }
 }
 
-fn jobs_of(logs: Logs) -> Result<(Rows, Lock), StoreError> {
-    let Logs { logs, number_max, lock, .. } = logs;
-    let mut stores = Vec::new();
-    for log in logs {
-        let mut jobs = Vec::with_capacity(log.jobs());
-        log.replay::<StoreError>(|job| {
-            jobs.push(job);
-            Ok(())
-        })?;
-        stores.push((Box::new(log) as Box<dyn Store>, jobs));
-    }
-    Ok((Rows { stores, number_max }, lock))
+/// Brings all that a store keeps to its shard, and then drops `kept`.
+fn replay(store: &mut dyn Store, kept: Sender<Vec<StoredJob>>) -> Result<(), StoreError> {
+    let mut some = Vec::with_capacity(REPLAYED_AT_ONCE);
+    store.replay(&mut |job| {
+        some.push(job);
+        if some.len() == REPLAYED_AT_ONCE {
+            // A shard that is gone waits for nothing.
+            let _gone = kept.send(std::mem::replace(&mut some, Vec::with_capacity(REPLAYED_AT_ONCE)));
+        }
+    })?;
+    let _gone = kept.send(some);
+    drop(kept);
+    Ok(())
 }
 
 impl Rows {

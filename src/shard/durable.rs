@@ -65,8 +65,10 @@ impl Owner {
             losses: job.losses,
             death: None,
         };
+        let number = stored.number;
         self.queue.set_standing(at, Standing::Durable);
         self.hand_over(Change::Added(stored), cx);
+        self.note_stored_after(self.unstored.handed, number, at);
     }
 
     /// A background submit joined a job: it is run even if nobody waits.
@@ -86,6 +88,7 @@ impl Owner {
     /// Takes a job out, here and in the store.
     pub(super) fn remove<O: Outbox>(&mut self, at: u32, cx: &mut Context<'_, O>) {
         self.unkeep(at, cx);
+        self.spill.forget(self.queue.job(at).number);
         self.queue.remove(at);
     }
 
@@ -105,6 +108,7 @@ impl Owner {
         if job.standing == Standing::Durable {
             let (number, state) = (job.number, RetryState { losses: job.losses, ..RetryState::default() });
             self.hand_over(Change::Altered { number, state }, cx);
+            self.note_stored_after(self.unstored.handed, number, at);
         }
     }
 
@@ -146,6 +150,7 @@ impl Owner {
         for &number in &progress.refused {
             self.let_go(number);
         }
+        self.spill_stored(progress.changes);
     }
 
     /// The store has no space for a job: whoever submitted it is told so. It
@@ -185,6 +190,8 @@ impl Owner {
         };
         let at = self.queue.add(new, now_s(cx));
         self.queue.set_losses(at, job.losses);
+        self.note_stored(job.number, at);
+        self.spill_excess();
         if !matches!(self.queue.job(at).state, State::Scheduled { .. }) {
             self.announce(function, 1, cx);
         }

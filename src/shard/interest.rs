@@ -144,12 +144,13 @@ impl Owner {
         }
     }
 
-    /// What a home is to believe of a function from now on.
-    pub(super) fn correct(&mut self, home: ShardId, function: u32) -> (HomeFunction, Best) {
+    /// What a home is to believe of a function from now on; `None` when it has
+    /// no worker of it any more.
+    pub(super) fn correct(&mut self, home: ShardId, function: u32) -> Option<(HomeFunction, Best)> {
+        let entry = self.interest.get_mut(function as usize)?.of(home)?;
         let best = self.queue.functions[function].best();
-        let entry = self.interest[function as usize].of(home).expect("a claim is for interesting functions");
         entry.tell(function, best, &mut self.heard);
-        (entry.key, best)
+        Some((entry.key, best))
     }
 
     /// Nothing is left here of all that a home believes: it need not find that

@@ -32,6 +32,7 @@ mod replies;
 mod runnable;
 pub mod settings;
 mod sleep;
+mod spill;
 mod text;
 mod worker;
 
@@ -40,7 +41,7 @@ use std::sync::Arc;
 
 use crate::protocol::decode::{DecodeError, Frame};
 use crate::queue::body::Body;
-use crate::queue::change::{Progress, StoredJob};
+use crate::queue::change::{Progress, ReadBack, StoredJob};
 use client::Key;
 use context::Context;
 use counts::Counts;
@@ -204,6 +205,19 @@ impl Shard {
         let (home, owner, mut cx) = parts!(self, now, out);
         owner.stored(progress, &mut cx);
         settle(home, owner, &mut cx);
+    }
+
+    /// The store has read jobs that it was asked for.
+    pub fn read_back(&mut self, now: Now, read: ReadBack, out: &mut impl Outbox) {
+        let (home, owner, mut cx) = parts!(self, now, out);
+        owner.read_back(read, &mut cx);
+        settle(home, owner, &mut cx);
+    }
+
+    /// From now on the jobs here may take about so many bytes: above that,
+    /// workloads that the store has and that are far from their turn are only there.
+    pub fn bound_bytes(&mut self, bytes: usize) {
+        self.owner.bound_bytes(bytes);
     }
 
     /// Takes in a job that a store has kept; nobody is connected yet.

@@ -90,6 +90,9 @@ pub trait Outbox {
     /// Hands a change of a durable job to the store. So many changes, counted
     /// from the start, are confirmed by [`Shard::stored`](super::Shard::stored).
     fn store(&mut self, change: Change);
+    /// Asks the store for jobs that it has, the most urgent first; the answer
+    /// comes by [`Shard::read_back`](super::Shard::read_back).
+    fn read(&mut self, numbers: Vec<u64>);
     /// Tells the log.
     fn event(&mut self, event: Event<'_>);
 }

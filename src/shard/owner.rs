@@ -17,6 +17,7 @@ use super::message::{
 use super::outbox::{Event, Outbox};
 use super::runnable::{Heard, Runnable};
 use super::settings::{Retries, Settings};
+use super::spill::Spill;
 use crate::queue::body::Body;
 use crate::queue::job::{Party, Priority, Standing, State, Waiting, workload_at};
 use crate::queue::name::Name;
@@ -34,6 +35,7 @@ pub(super) struct Owner {
     /// The last number given to a job, divided by the number of shards.
     pub(super) last_number: u64,
     pub(super) unstored: Unstored,
+    pub(super) spill: Spill,
     /// Index of the function of the last submit.
     last_function: u32,
 }
@@ -124,27 +126,57 @@ impl Owner {
         others: Others,
         cx: &mut Context<'_, O>,
     ) {
-        let home = worker.shard();
         let taken = self.take(worker, functions, floor, others, cx);
-        let mut bests = Bests::new();
-        for claimed in functions {
-            bests.push(self.correct(home, claimed.function.0));
+        if let Some(at) = taken {
+            self.note_taken(at, cx);
+            if self.queue.job(at).is_spilled() {
+                return self.wait_for_workload(at, worker, functions, others, cx);
+            }
         }
-        let Some(at) = taken else {
+        self.answer_claim(worker, taken, functions, others, cx);
+    }
+
+    /// Gives a worker the job that was taken for it, or tells it that there is none.
+    pub(super) fn answer_claim<O: Outbox>(
+        &mut self,
+        worker: ConnId,
+        taken: Option<u32>,
+        functions: &[Claimed],
+        others: Others,
+        cx: &mut Context<'_, O>,
+    ) {
+        let home = worker.shard();
+        let function = taken.map(|at| self.queue.job(at).function);
+        let (mut bests, mut key) = (Bests::new(), None);
+        for claimed in functions {
+            let Some(best) = self.correct(home, claimed.function.0) else { continue };
+            if function == Some(claimed.function.0) {
+                key = Some(best.0);
+            }
+            bests.push(best);
+        }
+        let (Some(at), Some(function)) = (taken, function) else {
             cx.counts.missed += 1;
             if others == Others::AnyOrNews {
                 self.correct_what_was_heard(home, &mut bests);
             }
             return cx.send(home, Message::Missed { worker, bests });
         };
-        let function = self.queue.job(at).function;
-        if !functions.iter().any(|claimed| claimed.function.0 == function) {
-            bests.push(self.correct(home, function));
+        if key.is_none()
+            && let Some(best) = self.correct(home, function)
+        {
+            key = Some(best.0);
+            bests.push(best);
         }
-        let key = self.interest[function as usize].of(home).expect("claimed from it just above").key;
+        let job = self.queue.job(at);
+        let run = Run { number: job.number, losses: job.losses, place: at };
+        let Some(key) = key else {
+            // The worker has gone while the workload was on its way.
+            return self.returned(worker, run, cx);
+        };
         let job = self.queue.job(at);
         let job = Assignment {
-            run: Run { number: job.number, losses: job.losses, place: at },
+            run,
             function: key,
             body: job.shared_body().clone(),
             unique_bytes: job.unique_bytes,
@@ -417,7 +449,7 @@ pub(super) fn now_s<O: Outbox>(cx: &Context<'_, O>) -> u64 {
     cx.now.unix_us / 1_000_000
 }
 
-fn party(conn: ConnId) -> Party {
+pub(super) fn party(conn: ConnId) -> Party {
     Party::new(conn.to_bits())
 }
 

@@ -22,6 +22,7 @@ struct Recorder {
     held: Vec<(ConnId, bool)>,
     closed: Vec<ConnId>,
     stored: Vec<Change>,
+    read: Vec<u64>,
 }
 
 impl Outbox for Recorder {
@@ -34,6 +35,9 @@ impl Outbox for Recorder {
     }
     fn store(&mut self, change: Change) {
         self.stored.push(change);
+    }
+    fn read(&mut self, numbers: Vec<u64>) {
+        self.read.extend(numbers);
     }
     fn close(&mut self, conn: ConnId) {
         self.closed.push(conn);

@@ -192,7 +192,7 @@ fn settle(logs: &mut [Log<RealDisk>], owner: impl Fn(&[u8]) -> u16) -> Result<()
     for from in 0..logs.len() {
         // Strangers: jobs in the log of a shard that is not their owner.
         let mut strangers = Vec::new();
-        logs[from].replay::<StoreError>(|job| {
+        logs[from].each_job::<StoreError>(|job| {
             if usize::from(owner(&job.function)) != from {
                 strangers.push(job.number);
             }

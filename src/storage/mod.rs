@@ -15,7 +15,7 @@ pub mod logs;
 pub mod rows;
 pub mod writer;
 
-use crate::queue::change::Change;
+use crate::queue::change::{Change, StoredJob};
 pub use error::StoreError;
 
 /// Something that keeps jobs.
@@ -37,6 +37,20 @@ pub trait Store: Send {
     /// When that cannot be known.
     fn sync(&mut self) -> Result<(), StoreError>;
 
+    /// Gives every job that is kept to `each`, in the order in which they are to
+    /// be served. Comes once, before anything else.
+    ///
+    /// # Errors
+    /// When not all can be read.
+    fn replay(&mut self, each: &mut dyn FnMut(StoredJob)) -> Result<(), StoreError>;
+
+    /// Jobs that are kept, in the order of `numbers`: the first one, and as many
+    /// more as have about `bytes_max` bytes together.
+    ///
+    /// # Errors
+    /// When one cannot be read, or is not here.
+    fn read(&mut self, numbers: &[u64], bytes_max: usize) -> Result<Vec<StoredJob>, StoreError>;
+
     /// Whether there is room for more jobs; what ends jobs is always taken.
     fn has_room(&self) -> bool;
 
@@ -54,6 +68,14 @@ impl<S: Store + ?Sized> Store for Box<S> {
 
     fn sync(&mut self) -> Result<(), StoreError> {
         (**self).sync()
+    }
+
+    fn replay(&mut self, each: &mut dyn FnMut(StoredJob)) -> Result<(), StoreError> {
+        (**self).replay(each)
+    }
+
+    fn read(&mut self, numbers: &[u64], bytes_max: usize) -> Result<Vec<StoredJob>, StoreError> {
+        (**self).read(numbers, bytes_max)
     }
 
     fn has_room(&self) -> bool {

@@ -12,10 +12,12 @@ use hashbrown::HashSet;
 
 use super::Store;
 use super::error::StoreError;
-use crate::queue::change::{Change, Progress};
+use crate::queue::change::{Change, News, Order, Progress, ReadBack};
 
 /// Changes are gathered up to about so many bytes.
 const BATCH_BYTES: usize = 4 << 20;
+/// Jobs are read back up to about so many bytes at a time.
+const READ_BYTES: usize = 4 << 20;
 /// A full disk is looked at again after this time.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
 
@@ -38,15 +40,16 @@ pub enum Durability {
 pub fn run<S: Store>(
     store: S,
     durability: Durability,
-    changes: Receiver<Vec<Change>>,
-    confirm: impl Fn(Progress),
+    orders: Receiver<Order>,
+    tell: impl Fn(News),
 ) -> Result<(), StoreError> {
     let writer = Writer {
         store,
         durability,
-        confirm,
-        receiver: changes,
+        tell,
+        receiver: orders,
         pending: VecDeque::new(),
+        asked: Vec::new(),
         done: 0,
         told: (0, false),
         unsynced_since: None,
@@ -57,10 +60,12 @@ pub fn run<S: Store>(
 struct Writer<S, C> {
     store: S,
     durability: Durability,
-    confirm: C,
-    receiver: Receiver<Vec<Change>>,
+    tell: C,
+    receiver: Receiver<Order>,
     /// Handed over and not written yet.
     pending: VecDeque<Change>,
+    /// Jobs to be read.
+    asked: Vec<Vec<u64>>,
     /// Changes that are written or refused.
     done: u64,
     /// What was confirmed last: changes, and whether there is no space.
@@ -68,7 +73,7 @@ struct Writer<S, C> {
     unsynced_since: Option<Instant>,
 }
 
-impl<S: Store, C: Fn(Progress)> Writer<S, C> {
+impl<S: Store, C: Fn(News)> Writer<S, C> {
     fn run(mut self) -> Result<(), StoreError> {
         let mut more = self.store.tidy()?;
         loop {
@@ -76,6 +81,7 @@ impl<S: Store, C: Fn(Progress)> Writer<S, C> {
             if !open && self.pending.is_empty() {
                 return self.store.sync();
             }
+            self.read()?;
             let refused = self.write_batch()?;
             self.sync_if_due()?;
             self.tell(refused);
@@ -94,24 +100,42 @@ impl<S: Store, C: Fn(Progress)> Writer<S, C> {
                 Some(patience) => self.receiver.recv_timeout(patience),
             };
             match first {
-                Ok(changes) => bytes += self.take_in(changes),
+                Ok(order) => bytes += self.take_in(order),
                 Err(RecvTimeoutError::Timeout) => return true,
                 Err(RecvTimeoutError::Disconnected) => return false,
             }
         }
         while bytes < BATCH_BYTES
-            && let Ok(changes) = self.receiver.try_recv()
+            && let Ok(order) = self.receiver.try_recv()
         {
-            bytes += self.take_in(changes);
+            bytes += self.take_in(order);
         }
         true
     }
 
     /// About how many bytes they are.
-    fn take_in(&mut self, changes: Vec<Change>) -> usize {
-        let bytes = changes.iter().map(bytes_of).sum();
-        self.pending.extend(changes);
-        bytes
+    fn take_in(&mut self, order: Order) -> usize {
+        match order {
+            Order::Keep(changes) => {
+                let bytes = changes.iter().map(bytes_of).sum();
+                self.pending.extend(changes);
+                bytes
+            }
+            Order::Read(numbers) => {
+                self.asked.push(numbers);
+                0
+            }
+        }
+    }
+
+    /// Reads what it was asked for: somebody waits to run it.
+    fn read(&mut self) -> Result<(), StoreError> {
+        for mut numbers in std::mem::take(&mut self.asked) {
+            let jobs = self.store.read(&numbers, READ_BYTES)?;
+            let left = numbers.split_off(jobs.len());
+            (self.tell)(News::Read(ReadBack { jobs, left }));
+        }
+        Ok(())
     }
 
     /// How long nothing has to be done when nothing comes; `None` for ever.
@@ -189,7 +213,7 @@ impl<S: Store, C: Fn(Progress)> Writer<S, C> {
     fn tell(&mut self, refused: Vec<u64>) {
         let told = (self.done, !self.store.has_room());
         if std::mem::replace(&mut self.told, told) != told {
-            (self.confirm)(Progress { changes: self.done, refused, full: told.1 });
+            (self.tell)(News::Stored(Progress { changes: self.done, refused, full: told.1 }));
         }
     }
 }
@@ -282,6 +306,16 @@ mod tests {
             Ok(())
         }
 
+        fn replay(&mut self, _: &mut dyn FnMut(StoredJob)) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn read(&mut self, numbers: &[u64], _: usize) -> Result<Vec<StoredJob>, StoreError> {
+            // One at a time.
+            let Change::Added(job) = added(numbers[0]) else { unreachable!() };
+            Ok(vec![job])
+        }
+
         fn has_room(&self) -> bool {
             !self.0.lock().unwrap().full
         }
@@ -294,11 +328,11 @@ mod tests {
     fn start(
         durability: Durability,
         seen: &Recorder,
-        confirm: impl Fn(Progress) + Send + 'static,
-    ) -> (Sender<Vec<Change>>, JoinHandle<Result<(), StoreError>>) {
+        tell: impl Fn(News) + Send + 'static,
+    ) -> (Sender<Order>, JoinHandle<Result<(), StoreError>>) {
         let (sender, receiver) = unbounded();
         let seen = seen.clone();
-        (sender, std::thread::spawn(move || run(seen, durability, receiver, confirm)))
+        (sender, std::thread::spawn(move || run(seen, durability, receiver, tell)))
     }
 
     /// Hands each group over when the one before is confirmed; the calls that
@@ -309,11 +343,15 @@ mod tests {
         seen: &Recorder,
     ) -> (Vec<String>, Vec<Progress>) {
         let (confirm, confirmed) = mpsc::channel();
-        let (sender, thread) = start(durability, seen, move |progress| confirm.send(progress).unwrap());
+        let tell = move |news| match news {
+            News::Stored(progress) => confirm.send(progress).unwrap(),
+            News::Read(read) => panic!("nobody has asked for {read:?}"),
+        };
+        let (sender, thread) = start(durability, seen, tell);
         let mut all = Vec::new();
         let mut handed = 0;
         for group in groups {
-            sender.send(group.to_vec()).unwrap();
+            sender.send(Order::Keep(group.to_vec())).unwrap();
             handed += group.len() as u64;
             while all.last().is_none_or(|last: &Progress| last.changes < handed) {
                 all.push(confirmed.recv().unwrap());
@@ -341,7 +379,7 @@ mod tests {
         let seen = Recorder::default();
         let interval = Durability::Interval(Duration::from_millis(5));
         let (sender, thread) = start(interval, &seen, |_| ());
-        sender.send(vec![added(1)]).unwrap();
+        sender.send(Order::Keep(vec![added(1)])).unwrap();
         while seen.0.lock().unwrap().calls.len() < 2 {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -362,12 +400,24 @@ mod tests {
     }
 
     #[test]
+    fn jobs_are_read_back_and_what_was_too_much_is_named() {
+        let (tell, told) = mpsc::channel();
+        let (sender, thread) =
+            start(Durability::Always, &Recorder::default(), move |news| tell.send(news).unwrap());
+        sender.send(Order::Read(vec![7, 8, 9])).unwrap();
+        let News::Read(ReadBack { jobs, left }) = told.recv().unwrap() else { panic!("jobs were asked for") };
+        assert_eq!((jobs[0].number, &left[..]), (7, &[8, 9][..]));
+        drop(sender);
+        thread.join().unwrap().unwrap();
+    }
+
+    #[test]
     fn an_error_ends_it_and_nothing_is_confirmed() {
         let seen = Recorder::default();
         seen.0.lock().unwrap().broken = true;
-        let confirm = |progress: Progress| panic!("{progress:?}");
-        let (sender, thread) = start(Durability::Always, &seen, confirm);
-        sender.send(vec![added(1)]).unwrap();
+        let tell = |news: News| panic!("{news:?}");
+        let (sender, thread) = start(Durability::Always, &seen, tell);
+        sender.send(Order::Keep(vec![added(1)])).unwrap();
         assert!(matches!(thread.join().unwrap(), Err(StoreError::Poisoned)));
     }
 }

@@ -25,12 +25,9 @@ fn options(segment_bytes: u64) -> LogOptions {
 }
 
 fn open(disk: &SimDisk, segment_bytes: u64) -> Result<(Log<SimDisk>, Vec<StoredJob>), StoreError> {
-    let (log, _) = Log::open(disk.clone(), options(segment_bytes))?;
+    let (mut log, _) = Log::open(disk.clone(), options(segment_bytes))?;
     let mut jobs = Vec::new();
-    log.replay::<StoreError>(|job| {
-        jobs.push(job);
-        Ok(())
-    })?;
+    log.replay(&mut |job| jobs.push(job))?;
     assert_eq!(log.jobs(), jobs.len());
     // They are read one by one as they are together.
     let some: Vec<u64> = numbers(&jobs).into_iter().rev().step_by(3).take(20).collect();

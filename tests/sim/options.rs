@@ -53,6 +53,8 @@ pub(crate) struct Options {
     pub(crate) stalls: u8,
     /// Background jobs are stored.
     pub(crate) durable: bool,
+    /// Above so many bytes of jobs on a shard, workloads are in its store only.
+    pub(crate) queue_bytes: Option<usize>,
     /// How long a GRAB may wait for a job.
     pub(crate) grab_open_us: u64,
     /// Events from one rest to the next.
@@ -112,6 +114,7 @@ impl Options {
             stalls: [0, 0, 20, 60][r.usize(..4)],
             rest_every: r.usize(60..=500),
             durable: r.bool(),
+            queue_bytes: if r.bool() { Some([0, 0, 300, 3_000][r.usize(..4)]) } else { None },
             grab_open_us: [0, 1_000, 1_000, 20_000][r.usize(..4)],
         }
     }

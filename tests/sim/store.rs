@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use gearshard::queue::change::{Change, Progress};
+use gearshard::queue::change::{Change, Progress, ReadBack, StoredJob};
 
 /// Confirms later what it was handed, some changes at a time.
 #[derive(Default)]
@@ -10,12 +10,34 @@ pub(crate) struct Store {
     handed: VecDeque<Change>,
     confirmed: u64,
     /// Jobs that it would give back after a crash, with their losses.
-    pub(crate) kept: BTreeMap<u64, u16>,
+    kept: BTreeMap<u64, StoredJob>,
+    asked: VecDeque<Vec<u64>>,
 }
 
 impl Store {
     pub(crate) fn hand_over(&mut self, change: Change) {
         self.handed.push_back(change);
+    }
+
+    /// The jobs that it would give back after a crash, with their losses.
+    pub(crate) fn losses(&self) -> BTreeMap<u64, u16> {
+        self.kept.iter().map(|(&number, job)| (number, job.losses)).collect()
+    }
+
+    pub(crate) fn ask(&mut self, numbers: Vec<u64>) {
+        self.asked.push_back(numbers);
+    }
+
+    pub(crate) fn is_asked(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
+    /// Reads some of the jobs that it was asked for first.
+    pub(crate) fn read(&mut self, rng: &mut fastrand::Rng) -> ReadBack {
+        let mut numbers = self.asked.pop_front().expect("somebody asks");
+        let left = numbers.split_off(rng.usize(1..=numbers.len()));
+        let job = |number| self.kept.get(number).expect("what is read is stored").clone();
+        ReadBack { jobs: numbers.iter().map(job).collect(), left }
     }
 
     pub(crate) fn is_behind(&self) -> bool {
@@ -28,11 +50,12 @@ impl Store {
         for change in self.handed.drain(..count) {
             match change {
                 Change::Added(job) => {
-                    let before = self.kept.insert(job.number, job.losses);
-                    assert!(before.is_none(), "job {} is stored twice", job.number);
+                    let number = job.number;
+                    let before = self.kept.insert(number, job);
+                    assert!(before.is_none(), "job {number} is stored twice");
                 }
                 Change::Altered { number, state } => {
-                    *self.kept.get_mut(&number).expect("a lost job is stored") = state.losses;
+                    self.kept.get_mut(&number).expect("a lost job is stored").losses = state.losses;
                 }
                 Change::Removed { number } => {
                     self.kept.remove(&number).expect("a job that ends is stored");

@@ -98,7 +98,13 @@ impl World {
         let now = Now { mono_us: 1_000_000, unix_us: 1_700_000_000_000_000 + rng.u64(..1_000_000) };
         let count = usize::from(options.shards);
         let cells = (0..options.shards).map(|id| Cell {
-            shard: Shard::new(ShardId(id), Arc::clone(&settings)),
+            shard: {
+                let mut shard = Shard::new(ShardId(id), Arc::clone(&settings));
+                if let Some(bytes) = options.queue_bytes {
+                    shard.bound_bytes(bytes);
+                }
+                shard
+            },
             phase: Phase::Idle,
             now,
             taken: Vec::new(),
@@ -177,6 +183,7 @@ impl World {
         let cell = &self.cells[at];
         cell.phase != Phase::Idle
             || cell.store.is_behind()
+            || cell.store.is_asked()
             || (0..self.cells.len()).any(|from| !self.wires[from * self.cells.len() + at].is_empty())
             || cell.links.iter().any(|&link| {
                 let link = &self.model.links[link];
@@ -319,7 +326,14 @@ impl World {
 
     /// The store may have got on.
     fn confirm(&mut self, at: usize) {
-        if self.cells[at].store.is_behind() && self.rng.bool() {
+        if self.cells[at].store.is_asked() {
+            // Nothing is written meanwhile.
+            if self.rng.bool() {
+                let read = self.cells[at].store.read(&mut self.rng);
+                tell!(self.model, "  {at} is given by its store: {read:?}");
+                self.with(at, |shard, now, out| shard.read_back(now, read, out));
+            }
+        } else if self.cells[at].store.is_behind() && self.rng.bool() {
             let progress = self.cells[at].store.confirm(&mut self.rng);
             tell!(self.model, "  {at} hears from its store: {progress:?}");
             self.with(at, |shard, now, out| shard.stored(now, &progress, out));
@@ -328,7 +342,7 @@ impl World {
 
     /// What the stores would give back, with the losses; `None` where jobs are kept in memory only.
     pub(crate) fn kept(&self) -> Option<BTreeMap<u64, u16>> {
-        let kept = self.cells.iter().flat_map(|cell| cell.store.kept.clone());
+        let kept = self.cells.iter().flat_map(|cell| cell.store.losses());
         self.options.durable.then(|| kept.collect())
     }
 
@@ -527,6 +541,11 @@ impl Outbox for Rim<'_> {
     fn store(&mut self, change: Change) {
         tell!(self.model, "  {} stores {change:?}", self.shard);
         self.store.hand_over(change);
+    }
+
+    fn read(&mut self, numbers: Vec<u64>) {
+        tell!(self.model, "  {} asks its store for {numbers:?}", self.shard);
+        self.store.ask(numbers);
     }
 
     fn close(&mut self, conn: ConnId) {

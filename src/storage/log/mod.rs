@@ -168,28 +168,11 @@ impl<D: Disk> Log<D> {
     ///
     /// # Errors
     /// Those of `each`, and when a job cannot be read.
-    pub fn replay<E: From<StoreError>>(&self, each: impl FnMut(StoredJob) -> Result<(), E>) -> Result<(), E> {
+    pub fn each_job<E: From<StoreError>>(
+        &self,
+        each: impl FnMut(StoredJob) -> Result<(), E>,
+    ) -> Result<(), E> {
         reader::replay(&self.disk, &self.segments, &self.places, each)
-    }
-
-    /// Jobs that it keeps, in the order of `numbers`: the first one, and as many
-    /// more as have `bytes_max` bytes together.
-    ///
-    /// # Errors
-    /// When a job cannot be read, or is not here.
-    pub fn read(&self, numbers: &[u64], bytes_max: usize) -> Result<Vec<StoredJob>, StoreError> {
-        let mut reader = Reader::new(&self.disk, &self.segments, READ_BYTES);
-        let mut jobs = Vec::with_capacity(numbers.len());
-        let mut bytes = 0;
-        for &number in numbers {
-            let place = self.places.get(number).ok_or(StoreError::Unknown { number })?;
-            bytes += place.bytes as usize;
-            if bytes > bytes_max && !jobs.is_empty() {
-                break;
-            }
-            jobs.push(self.places.altered(reader.job(place)?.stored()));
-        }
-        Ok(jobs)
     }
 
     /// Writes one batch. Nothing has happened when there is no space for it.
@@ -445,6 +428,28 @@ impl<D: Disk> Store for Log<D> {
             return Err(StoreError::Poisoned);
         }
         self.sync_newest()
+    }
+
+    fn replay(&mut self, each: &mut dyn FnMut(StoredJob)) -> Result<(), StoreError> {
+        self.each_job(|job| {
+            each(job);
+            Ok(())
+        })
+    }
+
+    fn read(&mut self, numbers: &[u64], bytes_max: usize) -> Result<Vec<StoredJob>, StoreError> {
+        let mut reader = Reader::new(&self.disk, &self.segments, READ_BYTES);
+        let mut jobs = Vec::with_capacity(numbers.len());
+        let mut bytes = 0;
+        for &number in numbers {
+            let place = self.places.get(number).ok_or(StoreError::Unknown { number })?;
+            bytes += place.bytes as usize;
+            if bytes > bytes_max && !jobs.is_empty() {
+                break;
+            }
+            jobs.push(self.places.altered(reader.job(place)?.stored()));
+        }
+        Ok(jobs)
     }
 
     fn has_room(&self) -> bool {
