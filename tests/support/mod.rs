@@ -16,6 +16,7 @@ pub mod peers;
 pub mod pieces;
 pub mod process;
 pub mod proxy;
+pub mod redis;
 pub mod server;
 
 #[allow(unused_imports, reason = "each test file uses the part that it needs")]
