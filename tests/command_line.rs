@@ -268,6 +268,33 @@ const OURS: &[(&[&str], &str)] = &[
          4294967295",
     ),
     (&["-L", "[::1]:4731", "-L", "unix:/tmp/x", "-L", "localhost:gearman"], ""),
+    (&["--retry=resize:attempts=5,on=lost,timeout,fail,backoff=1s,max-backoff=5m,then=drop"], ""),
+    (&["--retry", "a:b:attempts=1", "--retry=*:off", "--max-dead=0"], ""),
+    (
+        &["--retry=resize"],
+        "the argument ('resize') for option '--retry' is invalid: it is a function, a colon and a policy, such \
+         as resize:attempts=5 or *:attempts=5",
+    ),
+    (
+        &["--retry=:attempts=5"],
+        "the argument (':attempts=5') for option '--retry' is invalid: it is a function, a colon and a policy, \
+         such as resize:attempts=5 or *:attempts=5",
+    ),
+    (
+        &["--retry=resize:tries=5"],
+        "the argument ('resize:tries=5') for option '--retry' is invalid: 'tries' is no setting: a policy is off, \
+         or some of attempts=N, on=lost,timeout,fail, backoff=TIME, max-backoff=TIME and then=dead or then=drop, \
+         with commas between",
+    ),
+    (
+        &["--retry=f:attempts=5,backoff=1.5s"],
+        "the argument ('f:attempts=5,backoff=1.5s') for option '--retry' is invalid: backoff='1.5s': it is whole \
+         seconds, or a number with s, m, h or d such as 5m",
+    ),
+    (
+        &["--max-dead=-1"],
+        "the argument ('-1') for option '--max-dead' is invalid: it must be between 0 and 4294967295",
+    ),
 ];
 
 /// Config files, and what both say to them; an empty message accepts.

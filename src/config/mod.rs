@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use crate::server::log::Level;
 use crate::server::{Keepalive, StoreOptions};
-use crate::shard::settings::{Retries, Wakeup};
+use crate::shard::settings::{Policies, Retries, Wakeup};
 
 pub use memory::available as memory_available;
 pub use options::{DEFAULT_BACKLOG, DEFAULT_CONFIG_FILE, DEFAULT_LOG_FILE, DEFAULT_PID_FILE, DEFAULT_PORT};
@@ -55,6 +55,10 @@ pub struct Config {
     pub keepalive: Keepalive,
     /// How often a job is tried.
     pub retries: Retries,
+    /// The same for single functions, and when.
+    pub policies: Policies,
+    /// Dead letters of a function.
+    pub dead_max: usize,
     /// What handles start with; without one, `H:` and the host's name.
     pub handle_prefix: Option<String>,
     /// How many sleepers a job wakes.

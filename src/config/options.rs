@@ -162,6 +162,17 @@ fn log() -> Vec<Arg> {
 fn limits() -> Vec<Arg> {
     vec![
         flag("try", None, "Once started, see one job through, print each step, and go on serving"),
+        long(
+            "retry",
+            "FUNCTION:POLICY",
+            "How the jobs of a function are tried again, instead of --job-retries; * is every function without its \
+             own, and may be given several times. A policy is one word: attempts=N, on=lost,timeout,fail (after \
+             what; fail is WORK_FAIL of background jobs) [default: lost,timeout], backoff=TIME and \
+             max-backoff=TIME (the wait before an attempt, which doubles) and then=dead or then=drop (whether a \
+             background job is kept as a dead letter in the end) [default: dead], with commas between; off is none",
+        )
+        .action(ArgAction::Append),
+        long("max-dead", "N", "Dead letters that a function keeps; the oldest go first [default: 100000]"),
         flag("no-pin", None, "Let the system move the shards' threads between cores"),
         long("max-connections", "N", "Open connections; 0 is what the descriptors allow [default: 0]"),
         long("max-packet-size", "SIZE", "The largest packet, at most 4G [default: 1G]"),

@@ -14,7 +14,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 
 use super::file::ConfigFile;
-use super::values::{duration, invalid, number, percentage, size};
+use super::values::{duration, invalid, number, percentage, policy, size};
 use super::words::{self, Refused};
 use super::{
     Config, Environment, Limits, LogTarget, LogTo, Process, Request, memory_available, options, stores,
@@ -159,6 +159,8 @@ fn config(given: &Given, environment: Environment<'_>) -> Result<Config, Refused
             .map_or(options::DEFAULT_BACKLOG, |n| n as u32),
         keepalive: keepalive(given)?,
         retries: retries(given)?,
+        policies: given.all("retry", |value| policy("retry", value))?.into_iter().collect(),
+        dead_max: given.count("max-dead", 100_000, U32)?,
         handle_prefix: given.get("job-handle-prefix", handle_prefix)?,
         wakeup: wakeup(given)?,
         exceptions: given.flag("exceptions"),

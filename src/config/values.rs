@@ -5,9 +5,11 @@
 
 use std::ffi::OsStr;
 use std::ops::RangeInclusive;
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use super::words::Refused;
+use crate::protocol::retry::{self, RetryPolicy};
 use crate::server::Durability;
 
 /// A whole number within `range`.
@@ -57,6 +59,22 @@ pub(super) fn durability(option: &str, value: &OsStr) -> Result<Durability, Refu
         _ => None,
     };
     value.to_str().and_then(read).ok_or_else(|| invalid(option, value, Some(ALLOWED)))
+}
+
+/// A function and its retry policy.
+pub(super) fn policy(option: &str, value: &OsStr) -> Result<(Box<[u8]>, Option<RetryPolicy>), Refused> {
+    const ALLOWED: &str = "it is a function, a colon and a policy, such as resize:attempts=5 or *:attempts=5";
+    // No policy has a colon, but a function may.
+    let bytes = value.as_bytes();
+    let colon = bytes.iter().rposition(|&byte| byte == b':').filter(|&colon| colon > 0);
+    let (name, policy) = match colon {
+        Some(colon) => (&bytes[..colon], String::from_utf8_lossy(&bytes[colon + 1..])),
+        None => return Err(invalid(option, value, Some(ALLOWED))),
+    };
+    match retry::parse(&policy) {
+        Ok(policy) => Ok((name.into(), policy)),
+        Err(bad) => Err(invalid(option, value, Some(&bad.to_string()))),
+    }
 }
 
 /// gearmand's text for a bad value, and what would be a good one.

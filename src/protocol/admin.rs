@@ -2,6 +2,7 @@
 //!
 //! Source: gearmand-spec.md, sections 2.1 and 13.
 
+use super::retry::{self, RetryPolicy};
 use super::{number, up_to_nul};
 
 /// A line has at most this many words.
@@ -18,6 +19,28 @@ pub const FUNCTION_IN_USE: &[u8] = b"ERR there are still connected workers or ex
 /// Answer to `create function` over the limit.
 pub const TOO_MANY_FUNCTIONS: &[u8] =
     b"ERR TOO_MANY_FUNCTIONS The+server+has+as+many+functions+as+it+may+have;+raise+--max-functions\r\n";
+
+/// Which dead letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dead<'a> {
+    /// That of the job with this handle, or those of the function with this name.
+    Named(&'a [u8]),
+    /// `*`: all.
+    All,
+}
+
+impl<'a> Dead<'a> {
+    fn of(word: &'a [u8]) -> Self {
+        if word == b"*" { Self::All } else { Self::Named(word) }
+    }
+
+    fn word(self) -> &'a [u8] {
+        match self {
+            Self::Named(word) => word,
+            Self::All => b"*",
+        }
+    }
+}
 
 /// What a line asks for; words are borrowed from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +71,18 @@ pub enum AdminCommand<'a> {
     DropFunction(&'a [u8]),
     /// `maxqueue <name> [limits]`; limits for low, normal and high.
     MaxQueue(&'a [u8], [u32; 3]),
+    // Those that follow gearmand does not have: it answers `ERR UNKNOWN_COMMAND` or
+    // `ERR UNKNOWN_SHOW_ARGUMENTS`.
+    /// `show dead [name]`
+    ShowDead(Option<&'a [u8]>),
+    /// `requeue dead <handle or name or *>`
+    RequeueDead(Dead<'a>),
+    /// `purge dead <handle or name or *>`
+    PurgeDead(Dead<'a>),
+    /// `show retries`
+    ShowRetries,
+    /// `retry <name or *> <policy or off>`
+    Retry(&'a [u8], Option<RetryPolicy>),
 }
 
 impl AdminCommand<'_> {
@@ -72,6 +107,14 @@ impl AdminCommand<'_> {
             Self::MaxQueue(name, [low, normal, high]) => {
                 [of("maxqueue ", name), format!(" {high} {normal} {low}").into_bytes()].concat()
             }
+            Self::ShowDead(None) => b"show dead".to_vec(),
+            Self::ShowDead(Some(name)) => of("show dead ", name),
+            Self::RequeueDead(which) => of("requeue dead ", which.word()),
+            Self::PurgeDead(which) => of("purge dead ", which.word()),
+            Self::ShowRetries => b"show retries".to_vec(),
+            Self::Retry(name, policy) => {
+                [of("retry ", name), format!(" {}", retry::show(*policy)).into_bytes()].concat()
+            }
         }
     }
 
@@ -86,6 +129,8 @@ impl AdminCommand<'_> {
                 | Self::ShowJobs
                 | Self::ShowUniqueJobs
                 | Self::ShowFunctions
+                | Self::ShowDead(_)
+                | Self::ShowRetries
         )
     }
 }
@@ -126,6 +171,15 @@ pub fn parse(line: &[u8]) -> Result<AdminCommand<'_>, AdminError> {
             _ => Err(incomplete(words[0])),
         },
         b"maxqueue" => max_queue(words),
+        b"requeue" => match words {
+            [_, dead, which] if is(dead, b"dead") => Ok(AdminCommand::RequeueDead(Dead::of(which))),
+            _ => Err(incomplete(words[0])),
+        },
+        b"purge" => match words {
+            [_, dead, which] if is(dead, b"dead") => Ok(AdminCommand::PurgeDead(Dead::of(which))),
+            _ => Err(incomplete(words[0])),
+        },
+        b"retry" => retry(words),
         _ => Err(unknown(words[0])),
     }
 }
@@ -155,6 +209,9 @@ fn show<'a>(words: &[&'a [u8]]) -> Result<AdminCommand<'a>, AdminError> {
     match words {
         [show] => Err(unknown(show)),
         [_, jobs] if is(jobs, b"jobs") => Ok(AdminCommand::ShowJobs),
+        [_, dead] if is(dead, b"dead") => Ok(AdminCommand::ShowDead(None)),
+        [_, dead, name] if is(dead, b"dead") => Ok(AdminCommand::ShowDead(Some(name))),
+        [_, retries] if is(retries, b"retries") => Ok(AdminCommand::ShowRetries),
         [_, functions] if is(functions, b"functions") => Ok(AdminCommand::ShowFunctions),
         [_, unique, jobs] if is(unique, b"unique") && is(jobs, b"jobs") => Ok(AdminCommand::ShowUniqueJobs),
         _ => Err(AdminError::Answer(b"ERR UNKNOWN_SHOW_ARGUMENTS\r\n".to_vec())),
@@ -184,6 +241,15 @@ fn max_queue<'a>(words: &[&'a [u8]]) -> Result<AdminCommand<'a>, AdminError> {
     }
 }
 
+fn retry<'a>(words: &[&'a [u8]]) -> Result<AdminCommand<'a>, AdminError> {
+    let [_, name, policy] = words else { return Err(incomplete(words[0])) };
+    let policy = retry::parse(&String::from_utf8_lossy(policy)).map_err(|bad| {
+        let told = bad.to_string().replace(' ', "+");
+        AdminError::Answer(format!("ERR INVALID_POLICY {told}\r\n").into_bytes())
+    })?;
+    Ok(AdminCommand::Retry(name, policy))
+}
+
 fn unknown(word: &[u8]) -> AdminError {
     AdminError::Answer([b"ERR UNKNOWN_COMMAND Unknown+server+command", word, b"\r\n"].concat())
 }
@@ -200,10 +266,11 @@ mod tests {
     #[test]
     fn lines_are_understood_as_by_gearmand() {
         use AdminCommand::{
-            CancelJob, CreateFunction, DropFunction, MaxQueue, ShowFunctions, ShowJobs, ShowUniqueJobs,
-            Status,
+            CancelJob, CreateFunction, DropFunction, MaxQueue, PurgeDead, RequeueDead, Retry, ShowDead,
+            ShowFunctions, ShowJobs, ShowRetries, ShowUniqueJobs, Status,
         };
-        let cases: [(&str, AdminCommand<'_>); 14] = [
+        let policy = "attempts=2,on=fail".parse().unwrap();
+        let cases: [(&str, AdminCommand<'_>); 22] = [
             ("STATUS extra words", Status),
             ("status ", Status),
             ("show  jobs", ShowJobs),
@@ -218,6 +285,14 @@ mod tests {
             ("maxqueue f 5 4", MaxQueue(b"f", [0, 4, 5])),
             ("maxqueue f 5 4 3", MaxQueue(b"f", [3, 4, 5])),
             ("maxqueue f -1", MaxQueue(b"f", [0; 3])),
+            ("show dead", ShowDead(None)),
+            ("SHOW DEAD f", ShowDead(Some(b"f"))),
+            ("requeue dead *", RequeueDead(Dead::All)),
+            ("requeue dead H:x:1", RequeueDead(Dead::Named(b"H:x:1"))),
+            ("purge dead f", PurgeDead(Dead::Named(b"f"))),
+            ("show retries", ShowRetries),
+            ("retry f attempts=2,on=fail", Retry(b"f", Some(policy))),
+            ("retry * off", Retry(b"*", None)),
         ];
         for (line, command) in cases {
             assert_eq!(parse(line.as_bytes()), Ok(command), "{line}");
@@ -237,6 +312,12 @@ mod tests {
             ("cancel x", "ERR UNKNOWN_COMMAND Unknown+server+commandcancel\r\n"),
             ("cancel foo bar", "ERR UNKNOWN_ERROR\r\n"),
             ("cancel job h extra", "ERR UNKNOWN_ERROR\r\n"),
+            ("show dead f g", "ERR UNKNOWN_SHOW_ARGUMENTS\r\n"),
+            (
+                "requeue dead",
+                "ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+requeue\r\n",
+            ),
+            ("retry f attempts=0", "ERR INVALID_POLICY attempts='0':+it+is+a+number+between+1+and+65535\r\n"),
             (
                 "Drop",
                 "ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+Drop\r\n",

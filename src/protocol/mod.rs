@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod decode;
 pub mod encode;
+pub mod field;
 #[cfg(any(feature = "client", feature = "server"))]
 pub(crate) mod fnv;
 pub mod handle;

@@ -19,6 +19,8 @@ pub struct Function {
     pub(super) waiting: [usize; 3],
     /// Jobs with workers.
     pub(super) running: usize,
+    /// Dead letters.
+    pub(super) dead: usize,
     /// Jobs that are not here any more.
     pub(super) ended: u64,
     /// `maxqueue`: how many jobs may be there for one more of a priority to
@@ -28,7 +30,8 @@ pub struct Function {
 
 impl Function {
     fn new(name: Name) -> Self {
-        Self { name, lanes: Default::default(), waiting: [0; 3], running: 0, ended: 0, limits: [0; 3] }
+        let lanes = Default::default();
+        Self { name, lanes, waiting: [0; 3], running: 0, dead: 0, ended: 0, limits: [0; 3] }
     }
 
     /// Jobs that wait at a priority, epoch jobs included.
@@ -41,6 +44,12 @@ impl Function {
     #[must_use]
     pub fn running(&self) -> usize {
         self.running
+    }
+
+    /// Dead letters, which are none of its jobs any more.
+    #[must_use]
+    pub fn dead(&self) -> usize {
+        self.dead
     }
 
     /// How many jobs have come and gone, however they ended.
@@ -136,10 +145,10 @@ impl Functions {
         at
     }
 
-    /// Forgets a function; it must have no jobs.
+    /// Forgets a function; it must have no jobs and no dead letters.
     pub fn remove(&mut self, at: u32) {
         let Some(function) = self.entries[at as usize].take() else { return };
-        assert_eq!(function.total(), 0, "a function is forgotten only without jobs");
+        assert_eq!(function.total() + function.dead, 0, "a function is forgotten only without jobs");
         let hash = self.hasher.hash_one(&*function.name);
         if let Ok(entry) = self.by_name.find_entry(hash, |&other| other == at) {
             entry.remove();

@@ -2,7 +2,9 @@
 
 use super::Filing;
 use super::body::Body;
+use super::change::Death;
 use super::packed::Place;
+use crate::protocol::retry::Cause;
 
 /// The three lanes of a function; a greater one is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -174,6 +176,24 @@ pub enum State {
     },
     /// With a worker.
     Running,
+    /// Nowhere: a dead letter, which is kept and not run.
+    DeadLetter {
+        /// What ended its last run.
+        cause: Cause,
+        /// Unix time in seconds when that was.
+        at_s: Halves,
+    },
+}
+
+impl State {
+    /// How it became a dead letter, if it is one.
+    #[must_use]
+    pub const fn death(self) -> Option<Death> {
+        match self {
+            Self::DeadLetter { cause, at_s } => Some(Death { cause, at_s: at_s.whole() }),
+            _ => None,
+        }
+    }
 }
 
 /// For whom a job is run.
@@ -225,7 +245,7 @@ pub struct Job {
     pub function: u32,
     /// Under what it is filed in the unique index, as long as it is.
     pub(super) filing: Filing,
-    /// Workers that lost it so far; stays at the largest number.
+    /// Runs so far that came to nothing; stays at the largest number.
     pub losses: u16,
     /// Length of the unique.
     pub unique_bytes: u16,

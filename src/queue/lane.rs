@@ -96,7 +96,9 @@ impl Lane {
                 }
                 self.listed -= 1;
             }
-            State::Scheduled { .. } | State::Running => unreachable!("only waiting jobs are in a lane"),
+            State::Scheduled { .. } | State::Running | State::DeadLetter { .. } => {
+                unreachable!("only waiting jobs are in a lane")
+            }
         }
     }
 }

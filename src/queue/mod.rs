@@ -7,11 +7,13 @@
 //! Kept at all times: a job is in exactly one [`State`]; a job that can be
 //! coalesced with is in the unique index, a dead one never; the counters of a
 //! function equal its jobs; a running job's body is shared, not packed, and
-//! spilled only until its workload has been read back.
+//! spilled only until its workload has been read back; a dead letter has no
+//! place among the jobs but its number, its body and its list.
 
 pub mod body;
 pub mod buffer;
 pub mod change;
+mod dead;
 pub mod function;
 pub mod job;
 pub mod lane;
@@ -92,6 +94,8 @@ pub struct Queue {
     scheduled: BTreeMap<(u64, u64), u32>,
     /// (deadline, job) of running jobs that have a deadline.
     deadlines: BTreeSet<(u64, u32)>,
+    /// (function, time of death, number) of dead letters.
+    dead: BTreeMap<(u32, u64, u64), u32>,
     sequence: u64,
     body_bytes: usize,
     /// Jobs whose workloads are in the store only.
@@ -107,28 +111,28 @@ impl Queue {
         Self { hasher: SeedableRandomState::fixed(), ..Self::default() }
     }
 
-    /// How many jobs there are, in any state.
+    /// How many jobs there are, in any state, dead letters left out.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.jobs.len()
+        self.jobs.len() - self.dead.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.jobs.is_empty()
+        self.len() == 0
     }
 
-    /// About how many bytes the jobs take.
+    /// About how many bytes the jobs and the dead letters take.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.body_bytes + self.jobs.len() * JOB_OVERHEAD_BYTES
     }
 
-    /// The job with this number.
+    /// The job with this number; no dead letter.
     #[must_use]
     pub fn find(&self, number: u64) -> Option<u32> {
-        self.by_number.find(number)
+        self.by_number.find(number).filter(|&at| self.jobs[at].state.death().is_none())
     }
 
     /// The job under an index that this queue has given out.
@@ -149,10 +153,11 @@ impl Queue {
         &mut self.parties_mut(at).clients
     }
 
-    /// All jobs, in no promised order.
+    /// All jobs, in no promised order, dead letters left out.
     pub fn iter(&self) -> impl Iterator<Item = JobView<'_>> {
         let (parties, packed) = (&self.parties, &self.packed);
-        self.jobs.iter().map(move |(_, job)| JobView { job, parties, packed })
+        let living = self.jobs.iter().filter(|(_, job)| job.state.death().is_none());
+        living.map(move |(_, job)| JobView { job, parties, packed })
     }
 
     /// Under what a submit with this unique (for `-`: this workload) is filed.
@@ -275,14 +280,28 @@ impl Queue {
 
     /// Puts a running job to the tail of its lane, one loss the more.
     pub fn requeue(&mut self, at: u32) {
+        self.count_loss(at);
+        let (function, lane) = (self.jobs[at].function, self.jobs[at].priority.index());
+        self.functions[function].lanes[lane].append(&mut self.jobs, at);
+    }
+
+    /// The same, but it is not run before its time. Its place in the lane is
+    /// then that which it would have had by now.
+    pub fn requeue_later(&mut self, at: u32, due_s: u64) {
+        self.count_loss(at);
+        let job = &mut self.jobs[at];
+        job.state = State::Scheduled { due_s: Halves::new(due_s) };
+        self.scheduled.insert((due_s, job.sequence), at);
+    }
+
+    /// A running job waits, behind all others, one loss the more.
+    fn count_loss(&mut self, at: u32) {
         self.stop_running(at);
         self.sequence += 1;
         let job = &mut self.jobs[at];
         job.losses = job.losses.saturating_add(1);
         job.sequence = self.sequence;
-        let (function, lane) = (job.function, job.priority.index());
-        self.functions[function].waiting[lane] += 1;
-        self.functions[function].lanes[lane].append(&mut self.jobs, at);
+        self.functions[job.function].waiting[job.priority.index()] += 1;
     }
 
     /// Puts a running job back to where it was taken from: no worker saw it.
@@ -315,6 +334,21 @@ impl Queue {
 
     /// Takes a job out, in whatever state it is.
     pub fn remove(&mut self, at: u32) {
+        self.leave(at);
+        self.body_bytes -= self.job(at).body().len();
+        self.spilled -= usize::from(self.job(at).is_spilled());
+        let job = self.jobs.remove(at).expect("the index names a job");
+        self.by_number.remove(job.number);
+        if job.parties != NO_PARTIES {
+            self.parties.remove(job.parties);
+        }
+        if let Stored::Packed(place) | Stored::Spilled(place) = job.stored {
+            self.unpack(place);
+        }
+    }
+
+    /// A job is not where it was any more, nor in the unique index.
+    fn leave(&mut self, at: u32) {
         self.unfile(at);
         let job = &self.jobs[at];
         let (function, lane) = (job.function, job.priority.index());
@@ -332,18 +366,14 @@ impl Queue {
                 self.functions[function].lanes[lane].remove(&mut self.jobs, at);
                 self.functions[function].waiting[lane] -= 1;
             }
+            State::DeadLetter { at_s, .. } => {
+                self.dead.remove(&(function, at_s.whole(), job.number));
+                self.functions[function].dead -= 1;
+                // It had ended before.
+                return;
+            }
         }
         self.functions[function].ended += 1;
-        self.body_bytes -= self.job(at).body().len();
-        self.spilled -= usize::from(self.job(at).is_spilled());
-        let job = self.jobs.remove(at).expect("the index names a job");
-        self.by_number.remove(job.number);
-        if job.parties != NO_PARTIES {
-            self.parties.remove(job.parties);
-        }
-        if let Stored::Packed(place) | Stored::Spilled(place) = job.stored {
-            self.unpack(place);
-        }
     }
 
     /// The smallest number of a function's jobs that could run at once. Of every priority only the one
@@ -385,8 +415,8 @@ impl Queue {
         self.deadlines.first().filter(|&&(deadline_us, _)| deadline_us <= now_us).map(|&(_, at)| at)
     }
 
-    /// All jobs of a function, in no promised order. Looks at every job of the
-    /// shard.
+    /// All jobs of a function, dead letters too, in no promised order. Looks at
+    /// every job of the shard.
     #[must_use]
     pub fn jobs_of(&self, function: u32) -> Vec<u32> {
         self.jobs.iter().filter(|(_, job)| job.function == function).map(|(at, _)| at).collect()

@@ -37,7 +37,7 @@ pub struct Traffic {
 }
 
 const TRAFFIC_FIELDS: usize = 11;
-const COUNTS_FIELDS: usize = 17;
+const COUNTS_FIELDS: usize = 21;
 
 fn traffic_fields(traffic: &mut Traffic) -> [&mut u64; TRAFFIC_FIELDS] {
     let Traffic {
@@ -72,6 +72,7 @@ fn counts_fields(counts: &mut Counts) -> [&mut u64; COUNTS_FIELDS] {
     let Counts {
         connections,
         jobs,
+        dead,
         job_bytes,
         open_replies,
         submitted,
@@ -82,6 +83,9 @@ fn counts_fields(counts: &mut Counts) -> [&mut u64; COUNTS_FIELDS] {
         failed,
         requeued,
         dropped,
+        died,
+        revived,
+        purged,
         abandoned,
         cancelled,
         noops,
@@ -91,6 +95,7 @@ fn counts_fields(counts: &mut Counts) -> [&mut u64; COUNTS_FIELDS] {
     [
         connections,
         jobs,
+        dead,
         job_bytes,
         open_replies,
         submitted,
@@ -101,6 +106,9 @@ fn counts_fields(counts: &mut Counts) -> [&mut u64; COUNTS_FIELDS] {
         failed,
         requeued,
         dropped,
+        died,
+        revived,
+        purged,
         abandoned,
         cancelled,
         noops,
@@ -198,7 +206,7 @@ impl Gauges {
 
     /// Bytes of jobs as of the shard's last turn.
     pub(crate) fn job_bytes(&self) -> u64 {
-        const JOB_BYTES: usize = 2;
+        const JOB_BYTES: usize = 3;
         self.counts[JOB_BYTES].load(Ordering::Relaxed)
     }
 }

@@ -20,6 +20,7 @@ use super::spares::Spares;
 use super::watches::{Watch, Watches};
 use super::write_queue::Flushed;
 use super::{Delivery, Limits, Moved};
+use crate::protocol::retry;
 use crate::queue::change::{Change, Order};
 use crate::server::log::{Level, Log};
 use crate::shard::ids::{ConnId, ShardId};
@@ -399,6 +400,26 @@ impl Outbox for Rim {
                     handle.escape_ascii(),
                     unique.escape_ascii()
                 ),
+            ),
+            Event::Died { handle, function, cause } => log(
+                Level::Notice,
+                format_args!(
+                    "Job {} of function {} is a dead letter after its last attempt: {cause}",
+                    handle.escape_ascii(),
+                    function.escape_ascii()
+                ),
+            ),
+            Event::Purged { handle, function } => log(
+                Level::Warning,
+                format_args!(
+                    "Dead letter {} was forgotten: function {} has more than --max-dead",
+                    handle.escape_ascii(),
+                    function.escape_ascii()
+                ),
+            ),
+            Event::Policy { function, policy } => log(
+                Level::Notice,
+                format_args!("Retry policy of {}: {}", function.escape_ascii(), retry::show(policy)),
             ),
             Event::TimedOut { handle, function } => log(
                 Level::Warning,

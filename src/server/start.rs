@@ -211,6 +211,8 @@ fn settings(config: &Config) -> Settings {
         handle_prefix: HandlePrefix::new(&prefix),
         wakeup: config.wakeup,
         retries: config.retries,
+        policies: config.policies.clone(),
+        dead_max: config.dead_max,
         exceptions: config.exceptions,
         verbose: config.log.level.name().to_owned(),
         pid: std::process::id(),

@@ -22,8 +22,19 @@ pub(super) enum Question {
     Status { handle: Box<[u8]> },
     /// GET_STATUS_UNIQUE, asked of every owner.
     UniqueStatus { unique: Box<[u8]>, answers: Gathered<Option<JobStatus>> },
-    /// An admin command; a list is closed with a dot.
-    Text { answers: Gathered<Vec<u8>>, list: bool },
+    /// An admin command.
+    Text { answers: Gathered<Vec<u8>>, merge: Merge },
+}
+
+/// How one answer is made of those of several shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Merge {
+    /// There is one, or all are the same.
+    Same,
+    /// All of them, closed with a dot.
+    List,
+    /// They are numbers, or one is a refusal.
+    Sum,
 }
 
 /// One connection.

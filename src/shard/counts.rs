@@ -7,7 +7,9 @@ pub struct Counts {
     pub connections: u64,
     /// Jobs owned here: queued, scheduled or running.
     pub jobs: u64,
-    /// Bytes that those jobs take, workloads and bookkeeping.
+    /// Dead letters kept here.
+    pub dead: u64,
+    /// Bytes that jobs and dead letters take, workloads and bookkeeping.
     pub job_bytes: u64,
     /// Replies that connections of this home are owed.
     pub open_replies: u64,
@@ -23,10 +25,16 @@ pub struct Counts {
     pub completed: u64,
     /// Jobs that ended with WORK_FAIL or WORK_EXCEPTION.
     pub failed: u64,
-    /// Jobs put back after their worker was lost or too slow.
+    /// Jobs put back after a run that came to nothing.
     pub requeued: u64,
     /// Jobs given up after their last attempt.
     pub dropped: u64,
+    /// Jobs that became dead letters.
+    pub died: u64,
+    /// Dead letters that were made jobs again.
+    pub revived: u64,
+    /// Dead letters that were forgotten.
+    pub purged: u64,
     /// Jobs nobody waited for any more.
     pub abandoned: u64,
     /// Jobs cancelled by an operator.

@@ -29,6 +29,15 @@ pub(super) struct Unstored {
     pub(super) full: bool,
     /// Answers that wait, in the order of `after`.
     answers: VecDeque<Answer>,
+    /// Answers to operators that wait in the same way.
+    texts: VecDeque<(u64, Reply, Vec<u8>)>,
+}
+
+impl Unstored {
+    /// Whether the submit of a job still waits for the store.
+    pub(super) fn awaits(&self, number: u64) -> bool {
+        self.answers.iter().any(|answer| answer.number == number)
+    }
 }
 
 /// The answer to a background submit.
@@ -102,13 +111,28 @@ impl Owner {
         }
     }
 
-    /// A job was requeued.
-    pub(super) fn note_loss<O: Outbox>(&mut self, at: u32, cx: &mut Context<'_, O>) {
+    /// A job was requeued, or is a dead letter, or no longer.
+    pub(super) fn note_state<O: Outbox>(&mut self, at: u32, cx: &mut Context<'_, O>) {
         let job = self.queue.job(at);
         if job.standing == Standing::Durable {
-            let (number, state) = (job.number, RetryState { losses: job.losses, ..RetryState::default() });
+            let not_before_s = match job.state {
+                State::Scheduled { due_s } => due_s.whole(),
+                _ => 0,
+            };
+            let state = RetryState { losses: job.losses, not_before_s, death: job.state.death() };
+            let number = job.number;
             self.hand_over(Change::Altered { number, state }, cx);
             self.note_stored_after(self.unstored.handed, number, at);
+        }
+    }
+
+    /// Answers an operator when what was done is stored.
+    pub(super) fn answer_admin<O: Outbox>(&mut self, reply: Reply, text: Vec<u8>, cx: &mut Context<'_, O>) {
+        let after = self.unstored.handed;
+        if after == self.unstored.stored {
+            cx.send(reply.conn.shard(), Message::AdminAnswer { reply, text });
+        } else {
+            self.unstored.texts.push_back((after, reply, text));
         }
     }
 
@@ -147,6 +171,11 @@ impl Owner {
                 cx.send(home, Message::Created { reply, number, waiter: None });
             }
         }
+        while let Some((_, reply, text)) =
+            self.unstored.texts.pop_front_if(|(after, ..)| *after <= progress.changes)
+        {
+            cx.send(reply.conn.shard(), Message::AdminAnswer { reply, text });
+        }
         for &number in &progress.refused {
             self.let_go(number);
         }
@@ -156,7 +185,8 @@ impl Owner {
     /// The store has no space for a job: whoever submitted it is told so. It
     /// goes, unless a worker has it already or a client waits for it.
     fn let_go(&mut self, number: u64) {
-        let Some(at) = self.queue.find(number) else { return };
+        let found = self.queue.find(number).or_else(|| self.queue.find_dead(number));
+        let Some(at) = found else { return };
         let job = self.queue.job(at);
         if job.standing != Standing::Durable {
             return;
@@ -170,7 +200,7 @@ impl Owner {
         }
     }
 
-    /// Takes in a job that a store has kept.
+    /// Takes in a job or a dead letter that a store has kept.
     pub(super) fn restore<O: Outbox>(&mut self, job: StoredJob, cx: &mut Context<'_, O>) {
         let name = job.function.clone();
         let function = self.queue.functions.find(&name).unwrap_or_else(|| self.create(name));
@@ -186,13 +216,16 @@ impl Owner {
             priority: job.priority,
             standing: Standing::Durable,
             not_before_s: job.not_before_s,
-            filing: filing.filter(|_| same.is_none()),
+            filing: filing.filter(|_| same.is_none() && job.death.is_none()),
         };
         let at = self.queue.add(new, now_s(cx));
-        self.queue.set_losses(at, job.losses);
+        match job.death {
+            Some(death) => self.queue.bury(at, job.losses, death),
+            None => self.queue.set_losses(at, job.losses),
+        }
         self.note_stored(job.number, at);
         self.spill_excess();
-        if !matches!(self.queue.job(at).state, State::Scheduled { .. }) {
+        if !matches!(self.queue.job(at).state, State::Scheduled { .. } | State::DeadLetter { .. }) {
             self.announce(function, 1, cx);
         }
     }

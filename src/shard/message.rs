@@ -7,6 +7,7 @@
 use smallvec::SmallVec;
 
 use super::ids::ConnId;
+use crate::protocol::retry::RetryPolicy;
 use crate::queue::body::Body;
 use crate::queue::job::Priority;
 use crate::queue::name::Name;
@@ -178,6 +179,26 @@ pub struct JobStatus {
     pub clients: u32,
 }
 
+/// Which dead letters.
+#[derive(Clone, Debug)]
+pub enum Letters {
+    /// That of the job with this number.
+    One(u64),
+    /// Those of this function.
+    Of(Name),
+    /// All.
+    All,
+}
+
+/// What to do with dead letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bring {
+    /// Run them again.
+    Back,
+    /// Forget them.
+    Away,
+}
+
 /// An admin question to a shard.
 #[derive(Clone, Debug)]
 pub enum AdminQuery {
@@ -193,6 +214,14 @@ pub enum AdminQuery {
     ShowUniqueJobs,
     /// Lines of `show functions`.
     ShowFunctions,
+    /// Lines of `show dead`, of one function or of all.
+    ShowDead(Option<Name>),
+    /// Lines of `show retries`.
+    ShowRetries,
+    /// `requeue dead` and `purge dead`; the answer is how many it was done with.
+    Dead(Letters, Bring),
+    /// `retry`: the policy of a function, or none.
+    Retry(Name, Option<RetryPolicy>),
     /// `cancel job`
     Cancel {
         /// The number in the handle.

@@ -15,6 +15,7 @@ mod client;
 mod connection;
 mod context;
 pub mod counts;
+mod dead;
 mod durable;
 mod gathered;
 mod grab;
@@ -29,6 +30,7 @@ mod owner;
 pub mod placement;
 mod registrations;
 mod replies;
+mod retry;
 mod runnable;
 pub mod settings;
 mod sleep;
@@ -95,7 +97,7 @@ impl Shard {
             id,
             counts: Counts::default(),
             home: Home::new(id),
-            owner: Owner::new(&settings),
+            owner: Owner::new(id, &settings),
             settings,
             local: VecDeque::new(),
         }
@@ -242,6 +244,7 @@ impl Shard {
     pub fn counts(&self) -> Counts {
         Counts {
             jobs: self.owner.queue.len() as u64,
+            dead: self.owner.queue.dead() as u64,
             job_bytes: self.owner.queue.bytes() as u64,
             ..self.counts
         }

@@ -4,6 +4,7 @@
 
 use super::ids::{ConnId, ShardId};
 use super::message::Message;
+use crate::protocol::retry::{Cause, RetryPolicy};
 use crate::queue::body::Body;
 use crate::queue::change::Change;
 
@@ -53,6 +54,30 @@ pub enum Event<'a> {
         handle: &'a [u8],
         /// Its unique.
         unique: &'a [u8],
+    },
+    /// A job became a dead letter after its last allowed attempt (NOTICE).
+    Died {
+        /// The job's handle.
+        handle: &'a [u8],
+        /// The function's name.
+        function: &'a [u8],
+        /// What ended its last attempt.
+        cause: Cause,
+    },
+    /// A function has more dead letters than it may: the oldest was forgotten (WARNING).
+    Purged {
+        /// The job's handle.
+        handle: &'a [u8],
+        /// The function's name.
+        function: &'a [u8],
+    },
+    /// An operator has given a function a retry policy, or taken it away
+    /// (NOTICE). It is to be kept over a restart where jobs are.
+    Policy {
+        /// The function's name.
+        function: &'a [u8],
+        /// What holds from now on.
+        policy: Option<RetryPolicy>,
     },
     /// A worker did not finish a job in its function's time (WARNING).
     TimedOut {

@@ -15,9 +15,11 @@ use super::message::{
     Assignment, Bests, Claimed, JobStatus, Message, Others, Refusal, Reply, Run, Submit, Waiter, WorkKind,
 };
 use super::outbox::{Event, Outbox};
+use super::retry::OwnPolicies;
 use super::runnable::{Heard, Runnable};
-use super::settings::{Retries, Settings};
+use super::settings::Settings;
 use super::spill::Spill;
+use crate::protocol::retry::Cause;
 use crate::queue::body::Body;
 use crate::queue::job::{Party, Priority, Standing, State, Waiting, workload_at};
 use crate::queue::name::Name;
@@ -36,14 +38,15 @@ pub(super) struct Owner {
     pub(super) last_number: u64,
     pub(super) unstored: Unstored,
     pub(super) spill: Spill,
+    pub(super) policies: OwnPolicies,
     /// Index of the function of the last submit.
     last_function: u32,
 }
 
 impl Owner {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(id: ShardId, settings: &Settings) -> Self {
         let queue = if settings.known_hashes { Queue::with_known_hashes() } else { Queue::default() };
-        Self { queue, ..Self::default() }
+        Self { queue, policies: OwnPolicies::new(id, settings), ..Self::default() }
     }
 
     pub(super) fn submit<O: Outbox>(&mut self, submit: Submit, cx: &mut Context<'_, O>) {
@@ -233,15 +236,17 @@ impl Owner {
         // The home has checked that the worker holds the job; it may have run
         // out of time since.
         let Some(at) = self.held_by(run, worker) else { return };
-        if let WorkKind::Status { numerator, denominator } = kind {
-            self.queue.set_progress(at, numerator, denominator);
+        match kind {
+            WorkKind::Status { numerator, denominator } => {
+                self.queue.set_progress(at, numerator, denominator)
+            }
+            WorkKind::Fail => return self.fail(at, Cause::Fail, worker, body, cx),
+            WorkKind::Exception => return self.fail(at, Cause::Exception, worker, body, cx),
+            WorkKind::Data | WorkKind::Warning | WorkKind::Complete => {}
         }
         tell(self.queue.job(at), kind, body, Some(worker), cx);
-        if kind.is_last() {
-            match kind {
-                WorkKind::Complete => cx.counts.completed += 1,
-                _ => cx.counts.failed += 1,
-            }
+        if kind == WorkKind::Complete {
+            cx.counts.completed += 1;
             self.remove(at, cx);
         }
     }
@@ -249,7 +254,7 @@ impl Owner {
     pub(super) fn abandoned<O: Outbox>(&mut self, worker: ConnId, runs: &[Run], cx: &mut Context<'_, O>) {
         for &run in runs {
             if let Some(at) = self.held_by(run, worker) {
-                self.lose(at, cx);
+                self.lose(at, Cause::Lost, cx);
             }
         }
     }
@@ -335,7 +340,7 @@ impl Owner {
         self.function(name, cx).is_some()
     }
 
-    /// Forgets a function and fails what waits in it.
+    /// Forgets a function with its dead letters, and fails what waits in it.
     pub(super) fn drop_function<O: Outbox>(
         &mut self,
         name: &[u8],
@@ -345,8 +350,13 @@ impl Owner {
         if self.interest[function as usize].workers() > 0 || self.queue.functions[function].running() > 0 {
             return Err(DropRefusal::InUse);
         }
-        if self.queue.functions[function].total() > 0 {
+        let entry = &self.queue.functions[function];
+        if entry.total() + entry.dead() > 0 {
             for at in self.queue.jobs_of(function) {
+                if self.queue.job(at).state.death().is_some() {
+                    self.purge(at, cx);
+                    continue;
+                }
                 tell(self.queue.job(at), WorkKind::Fail, &Body::copy(b""), None, cx);
                 cx.counts.cancelled += 1;
                 self.remove(at, cx);
@@ -355,29 +365,6 @@ impl Owner {
         self.queue.functions.remove(function);
         self.runnable.forget(function);
         Ok(())
-    }
-
-    /// The worker of a running job will not finish it (gearmand-spec.md, section 8).
-    fn lose<O: Outbox>(&mut self, at: u32, cx: &mut Context<'_, O>) {
-        let job = self.queue.job(at);
-        if job.is_unwanted() {
-            self.remove(at, cx);
-            return;
-        }
-        let attempts = u32::from(job.losses) + 1;
-        if matches!(cx.settings.retries, Retries::Attempts(most) if attempts >= most) {
-            let handle = cx.settings.handle_prefix.handle(job.number);
-            cx.out.event(Event::Dropped { handle: handle.as_bytes(), unique: job.unique() });
-            cx.counts.dropped += 1;
-            tell(job, WorkKind::Fail, &Body::copy(b""), None, cx);
-            self.remove(at, cx);
-            return;
-        }
-        let function = job.function;
-        cx.counts.requeued += 1;
-        self.queue.requeue(at);
-        self.note_loss(at, cx);
-        self.announce(function, 1, cx);
     }
 
     /// A running job is out of time (gearmand-spec.md, section 9).
@@ -389,7 +376,7 @@ impl Owner {
         let name = &self.queue.functions[job.function].name;
         cx.out.event(Event::TimedOut { handle: handle.as_bytes(), function: name });
         cx.send(worker.shard(), Message::Released { worker, number });
-        self.lose(at, cx);
+        self.lose(at, Cause::Timeout, cx);
     }
 
     /// A running job, if it is in this run and this worker has it.
@@ -477,7 +464,7 @@ fn report_accepted<O: Outbox>(submit: &Submit, cx: &mut Context<'_, O>) {
 }
 
 /// Sends news of a job to every client that waits for it.
-fn tell<O: Outbox>(
+pub(super) fn tell<O: Outbox>(
     job: JobView<'_>,
     kind: WorkKind,
     body: &Body,

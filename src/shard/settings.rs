@@ -1,5 +1,6 @@
 //! What a shard is told once, at start.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -7,6 +8,7 @@ use hashbrown::HashMap;
 use super::ids::ShardId;
 use super::placement::owner_of_job;
 use crate::protocol::handle::HandlePrefix;
+use crate::protocol::retry::RetryPolicy;
 
 /// How many sleeping workers a queued job wakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,9 @@ pub enum Retries {
     Attempts(u32),
 }
 
+/// Retry policies by function; `None` where there is to be none.
+pub type Policies = BTreeMap<Box<[u8]>, Option<RetryPolicy>>;
+
 /// The same for every shard of a server.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -37,8 +42,12 @@ pub struct Settings {
     pub handle_prefix: HandlePrefix,
     /// How many sleepers a job wakes.
     pub wakeup: Wakeup,
-    /// When a job is given up.
+    /// When a job of a function without a policy is given up.
     pub retries: Retries,
+    /// The policies to start with, by function (see [`EVERY_FUNCTION`](crate::protocol::retry::EVERY_FUNCTION)).
+    pub policies: Policies,
+    /// Dead letters that a function keeps; the oldest go first.
+    pub dead_max: usize,
     /// Whether every connection gets exceptions without asking (`--exceptions`).
     pub exceptions: bool,
     /// Answer to `version`, after `OK `.
@@ -89,6 +98,8 @@ impl Default for Settings {
             handle_prefix: HandlePrefix::new("H:localhost"),
             wakeup: Wakeup::OnePerJob,
             retries: Retries::Unlimited,
+            policies: Policies::new(),
+            dead_max: 100_000,
             exceptions: false,
             version: concat!("2.0.0+gearshard.", env!("CARGO_PKG_VERSION")).to_owned(),
             verbose: "ERROR".to_owned(),

@@ -12,7 +12,9 @@ use super::{Peer, Shard};
 use crate::protocol::decode::{Frame, decode};
 use crate::protocol::encode::encode;
 use crate::protocol::packet::{Command, Magic};
-use crate::queue::change::{Change, Progress};
+use crate::queue::change::{Change, Progress, RetryState, StoredJob};
+
+mod retry;
 
 /// What a shard has asked for.
 #[derive(Default)]

@@ -4,17 +4,18 @@
 //! from all shards and leave in one write, as monitoring tools read them with
 //! one read. Source: gearmand-spec.md, section 13.
 
-use super::connection::Question;
+use super::connection::{Merge, Question};
 use super::context::Context;
 use super::gathered::Gathered;
 use super::home::Home;
 use super::ids::{ConnId, Now, ShardId};
-use super::message::{AdminQuery, Message, Reply};
+use super::message::{AdminQuery, Bring, Letters, Message, Reply};
 use super::outbox::{Outbox, Urgency};
 use super::owner::{DropRefusal, Owner};
 use super::placement::owner_of;
 use super::settings::Settings;
-use crate::protocol::admin::{self, AdminCommand, AdminError};
+use crate::protocol::admin::{self, AdminCommand, AdminError, Dead};
+use crate::protocol::retry::EVERY_FUNCTION;
 use crate::protocol::up_to_nul;
 use crate::queue::job::{Priority, Standing};
 use crate::queue::name::Name;
@@ -66,7 +67,41 @@ impl Home {
                 let query = AdminQuery::MaxQueue(Name::from(name), limits);
                 self.ask_one(conn, owner_of(name, settings.shards), query, cx);
             }
+            AdminCommand::ShowDead(None) => self.ask_all(conn, &AdminQuery::ShowDead(None), cx),
+            AdminCommand::ShowDead(Some(name)) => {
+                let query = AdminQuery::ShowDead(Some(Name::from(name)));
+                self.ask_for(conn, owner_of(name, settings.shards), query, Merge::List, cx);
+            }
+            AdminCommand::RequeueDead(which) => self.dead_letters(conn, which, Bring::Back, cx),
+            AdminCommand::PurgeDead(which) => self.dead_letters(conn, which, Bring::Away, cx),
+            AdminCommand::ShowRetries => self.ask_all(conn, &AdminQuery::ShowRetries, cx),
+            AdminCommand::Retry(name, policy) => {
+                let query = AdminQuery::Retry(Name::from(name), policy);
+                if name == EVERY_FUNCTION {
+                    self.ask_every(conn, &query, Merge::Same, cx);
+                } else {
+                    self.ask_one(conn, owner_of(name, settings.shards), query, cx);
+                }
+            }
         }
+    }
+
+    fn dead_letters<O: Outbox>(
+        &mut self,
+        conn: ConnId,
+        which: Dead<'_>,
+        bring: Bring,
+        cx: &mut Context<'_, O>,
+    ) {
+        let settings = cx.settings;
+        let (owner, letters) = match which {
+            Dead::All => return self.ask_every(conn, &AdminQuery::Dead(Letters::All, bring), Merge::Sum, cx),
+            Dead::Named(name) => match settings.handle_prefix.parse(name) {
+                Some(number) => (settings.owner_of_job(number), Letters::One(number)),
+                None => (owner_of(name, settings.shards), Letters::Of(Name::from(name))),
+            },
+        };
+        self.ask_for(conn, owner, AdminQuery::Dead(letters, bring), Merge::Sum, cx);
     }
 
     fn say<O: Outbox>(&mut self, conn: ConnId, text: &[u8], cx: &mut Context<'_, O>) {
@@ -82,14 +117,35 @@ impl Home {
         query: AdminQuery,
         cx: &mut Context<'_, O>,
     ) {
-        let question = Question::Text { answers: Gathered::new(1), list: false };
+        self.ask_for(conn, owner, query, Merge::Same, cx);
+    }
+
+    fn ask_for<O: Outbox>(
+        &mut self,
+        conn: ConnId,
+        owner: ShardId,
+        query: AdminQuery,
+        merge: Merge,
+        cx: &mut Context<'_, O>,
+    ) {
+        let question = Question::Text { answers: Gathered::new(1), merge };
         let Some(reply) = self.ask(conn, question, cx) else { return };
         cx.send(owner, Message::Admin { reply, query });
     }
 
     fn ask_all<O: Outbox>(&mut self, conn: ConnId, query: &AdminQuery, cx: &mut Context<'_, O>) {
+        self.ask_every(conn, query, Merge::List, cx);
+    }
+
+    fn ask_every<O: Outbox>(
+        &mut self,
+        conn: ConnId,
+        query: &AdminQuery,
+        merge: Merge,
+        cx: &mut Context<'_, O>,
+    ) {
         let answers = Gathered::new(usize::from(cx.settings.shards));
-        let Some(reply) = self.ask(conn, Question::Text { answers, list: true }, cx) else { return };
+        let Some(reply) = self.ask(conn, Question::Text { answers, merge }, cx) else { return };
         for shard in 0..cx.settings.shards {
             cx.send(ShardId(shard), Message::Admin { reply, query: query.clone() });
         }
@@ -104,13 +160,10 @@ impl Home {
     ) {
         let Some(connection) = self.connections.get_mut(reply.conn) else { return };
         let question = connection.replies.question(reply.sequence);
-        let Some(Question::Text { answers, list }) = question else { return };
-        let list = *list;
+        let Some(Question::Text { answers, merge }) = question else { return };
+        let merge = *merge;
         let Some(parts) = answers.add(from, text) else { return };
-        self.scratch = parts.concat();
-        if list {
-            self.scratch.extend_from_slice(b".\n");
-        }
+        self.scratch = merged(parts, merge);
         self.answer(reply, Urgency::Idle, None, cx);
         self.scratch = Vec::new();
     }
@@ -132,6 +185,24 @@ impl Home {
     }
 }
 
+/// One answer of those of all shards that were asked.
+fn merged(mut parts: Vec<Vec<u8>>, merge: Merge) -> Vec<u8> {
+    match merge {
+        Merge::Same => parts.swap_remove(0),
+        Merge::List => {
+            parts.push(b".\n".to_vec());
+            parts.concat()
+        }
+        Merge::Sum => {
+            let number = |part: &Vec<u8>| std::str::from_utf8(part).ok()?.parse::<u64>().ok();
+            match parts.iter().map(number).sum::<Option<u64>>() {
+                Some(sum) => format!("OK {sum}\r\n").into_bytes(),
+                None => parts.swap_remove(0),
+            }
+        }
+    }
+}
+
 /// A shard's answer to an admin question.
 pub(super) fn admin<O: Outbox>(
     home: &Home,
@@ -147,6 +218,21 @@ pub(super) fn admin<O: Outbox>(
         AdminQuery::ShowJobs => jobs_text(owner, cx.settings),
         AdminQuery::ShowUniqueJobs => uniques_text(owner),
         AdminQuery::ShowFunctions => functions_text(owner, cx.now),
+        AdminQuery::ShowDead(function) => owner.dead_text(function.as_ref(), cx.settings),
+        AdminQuery::ShowRetries => owner.policies_text(cx.id),
+        AdminQuery::Dead(letters, bring) => {
+            let done = owner.bring(letters, *bring, cx);
+            let text =
+                done.map_or_else(|| admin::UNKNOWN_JOB.to_vec(), |count| count.to_string().into_bytes());
+            return owner.answer_admin(reply, text, cx);
+        }
+        AdminQuery::Retry(name, policy) => {
+            if owner.set_policy(name, *policy, cx) {
+                admin::OK.to_vec()
+            } else {
+                admin::TOO_MANY_FUNCTIONS.to_vec()
+            }
+        }
         AdminQuery::Cancel { number } => {
             if owner.cancel(*number, cx) {
                 admin::OK.to_vec()

@@ -49,9 +49,6 @@ const REMOVED: u8 = 3;
 const RECLAIMED: u8 = 4;
 const ALTERED: u8 = 5;
 
-/// Those that kill jobs, from 1.
-const CAUSES: [Cause; 4] = [Cause::Lost, Cause::Timeout, Cause::Fail, Cause::Exception];
-
 /// What a record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Record<'a> {
@@ -198,7 +195,7 @@ fn is_plain(state: &RetryState) -> bool {
 
 /// The number of what killed a job; 0 for nothing.
 fn killer(state: &RetryState) -> u8 {
-    let place = |death: Death| CAUSES.iter().position(|&cause| cause == death.cause);
+    let place = |death: Death| Cause::ALL.iter().position(|&cause| cause == death.cause);
     state.death.and_then(place).map_or(0, |place| place as u8 + 1)
 }
 
@@ -213,7 +210,7 @@ fn state(record: &[u8]) -> Option<RetryState> {
     if killer == 0 {
         return Some(RetryState { losses, not_before_s: moment_s, death: None });
     }
-    let death = Death { cause: *CAUSES.get(killer - 1)?, at_s: moment_s };
+    let death = Death { cause: *Cause::ALL.get(killer - 1)?, at_s: moment_s };
     Some(RetryState { losses, not_before_s: 0, death: Some(death) })
 }
 
