@@ -20,12 +20,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::server::log::Level;
-use crate::server::{Keepalive, StoreOptions};
+use crate::server::{EngineOptions, Keepalive, StoreOptions};
 use crate::shard::settings::{Policies, Retries, Wakeup};
 
 pub use memory::available as memory_available;
 pub use options::{DEFAULT_BACKLOG, DEFAULT_CONFIG_FILE, DEFAULT_LOG_FILE, DEFAULT_PID_FILE, DEFAULT_PORT};
-pub use read::parse;
+pub use read::{parse, parse_import};
 pub use values::show_size;
 pub use words::Refused;
 
@@ -40,6 +40,22 @@ pub enum Request {
     Version,
     /// Run the server.
     Serve(Box<Config>),
+}
+
+/// What the words behind `gearshard import` ask for.
+#[derive(Debug)]
+pub enum ImportRequest {
+    /// `--help`.
+    Help,
+    /// Bring jobs into a log.
+    Import {
+        /// From where.
+        source: EngineOptions,
+        /// The directory of the log.
+        directory: PathBuf,
+        /// Number of shards; 0 is one for every core.
+        threads: u16,
+    },
 }
 
 /// How to run the server.

@@ -17,7 +17,8 @@ use super::file::ConfigFile;
 use super::values::{duration, invalid, number, percentage, policy, size};
 use super::words::{self, Refused};
 use super::{
-    Config, Environment, Limits, LogTarget, LogTo, Process, Request, memory_available, options, stores,
+    Config, Environment, ImportRequest, Limits, LogTarget, LogTo, Process, Request, memory_available,
+    options, stores,
 };
 use crate::protocol::handle::PREFIX_BYTES_MAX;
 use crate::server::Keepalive;
@@ -28,9 +29,7 @@ use crate::shard::settings::{Retries, Wakeup};
 const U32: RangeInclusive<i64> = 0..=u32::MAX as i64;
 /// Reads the command line without the program's name, and the config file.
 pub fn parse(words: &[OsString], environment: Environment<'_>) -> Result<Request, Refused> {
-    let command_line = Part(words::parse(options::command_line(), words)?);
-    let mut given = Given { command_line, file: None, unread: None };
-    open_config_file(&mut given)?;
+    let given = given(words)?;
     let config = config(&given, environment)?;
     Ok(if given.flag(options::CHECK_ARGS) {
         Request::Check
@@ -41,6 +40,28 @@ pub fn parse(words: &[OsString], environment: Environment<'_>) -> Result<Request
     } else {
         Request::Serve(Box::new(config))
     })
+}
+
+/// Reads the words behind `gearshard import`, which are a server's, and the
+/// config file. Only what says where from and where to counts.
+pub fn parse_import(words: &[OsString]) -> Result<ImportRequest, Refused> {
+    let given = given(words)?;
+    if given.flag("help") {
+        return Ok(ImportRequest::Help);
+    }
+    let (source, directory) = stores::import(&given)?;
+    Ok(ImportRequest::Import { source, directory, threads: threads(&given)? })
+}
+
+fn given(words: &[OsString]) -> Result<Given, Refused> {
+    let command_line = Part(words::parse(options::command_line(), words)?);
+    let mut given = Given { command_line, file: None, unread: None };
+    open_config_file(&mut given)?;
+    Ok(given)
+}
+
+fn threads(given: &Given) -> Result<u16, Refused> {
+    Ok(given.count("threads", 0, 0..=SHARDS_MAX as i64)? as u16)
 }
 
 /// What was given, and where.
@@ -164,7 +185,7 @@ fn config(given: &Given, environment: Environment<'_>) -> Result<Config, Refused
         handle_prefix: given.get("job-handle-prefix", handle_prefix)?,
         wakeup: wakeup(given)?,
         exceptions: given.flag("exceptions"),
-        threads: given.count("threads", 0, 0..=SHARDS_MAX as i64)? as u16,
+        threads: threads(given)?,
         pin: !given.flag("no-pin"),
         trial: given.flag("try"),
         limits: limits(given)?,

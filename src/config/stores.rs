@@ -38,7 +38,7 @@ const QUEUE_TYPES: [QueueType; 9] = [
     queue_type("libsqlite3", "libsqlite3", Some("sqlite"), false),
     queue_type("Postgres", "libpq", Some("postgres"), false),
     queue_type("MySQL", "mysql", Some("mysql"), false),
-    queue_type("redis", "redis", Some("redis"), false),
+    queue_type("redis", "redis", Some("redis"), cfg!(feature = "redis")),
     queue_type("libmemcached", "libmemcached", Some("memcached"), false),
     queue_type("libtokyocabinet", "libtokyocabinet", None, false),
     queue_type("libdrizzle", "libdrizzle", None, false),
@@ -121,6 +121,24 @@ pub(super) fn store(given: &Given) -> Result<Option<StoreOptions>, Refused> {
         },
         _ => return Ok(None),
     })))
+}
+
+/// The store to import from, and the directory of the log to import into.
+pub(super) fn import(given: &Given) -> Result<(EngineOptions, PathBuf), Refused> {
+    if let Some(reason) = unbuilt(given)? {
+        return Err(Refused::option("queue-type", reason));
+    }
+    let Some(StoreOptions::Rows(source)) = store(given)? else {
+        let message =
+            "import needs --queue-type with one of gearmand's stores and its options, to import from";
+        return Err(Refused::option("queue-type", message.to_owned()));
+    };
+    let directory = given.get("wal-dir", |value| Ok(PathBuf::from(value)))?;
+    let directory = directory.filter(|path| !path.as_os_str().is_empty()).ok_or_else(|| {
+        let message = "import needs --wal-dir=DIR, the directory of the log to import into".to_owned();
+        Refused::option("wal-dir", message)
+    })?;
+    Ok((source, directory))
 }
 
 fn port(given: &Given, option: &str, default: u16) -> Result<u16, Refused> {

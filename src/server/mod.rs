@@ -20,10 +20,13 @@ mod acceptor;
 mod banner;
 mod control;
 mod daemon;
+mod engines;
+mod import;
 mod listener;
 pub mod log;
 mod options;
 mod process;
+mod progress;
 mod signals;
 pub mod start;
 mod store;
@@ -207,7 +210,7 @@ impl Server {
     /// # Errors
     /// When something cannot be bound, or the system refuses something else.
     pub fn bind(mut options: Options) -> Result<Self, ServerError> {
-        let shards = shard_count(&options)?;
+        let shards = shard_count(options.shards)?;
         options.settings.shards = shards;
         let listeners = listener::bind_all(&options)?;
         let gauges: Arc<[Gauges]> = (0..shards).map(|_| Gauges::default()).collect();
@@ -377,8 +380,9 @@ fn or_abort<T>(body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| std::process::abort())
 }
 
-fn shard_count(options: &Options) -> Result<u16, ServerError> {
-    let asked = match options.shards {
+/// How many shards there are, when so many were asked for; 0 is one for every core.
+fn shard_count(shards: u16) -> Result<u16, ServerError> {
+    let asked = match shards {
         0 => std::thread::available_parallelism().map_or(1, usize::from).min(SHARDS_MAX),
         shards => usize::from(shards),
     };

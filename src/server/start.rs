@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::daemon::{self, Starting};
 use super::log::{Level, LogWriter, reason, tell_stderr};
 use super::signals::Signals;
-use super::{Listen, LocalAddress, Options, Server, banner, process, trial, wal_tool};
+use super::{Listen, LocalAddress, Options, Server, banner, import, process, trial, wal_tool};
 use crate::config::{self, Config, Environment, Refused, Request};
 use crate::pid_file::PidFile;
 use crate::protocol::handle::HandlePrefix;
@@ -29,6 +29,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: Environm
     let words: Vec<OsString> = arguments.collect();
     if words.first().is_some_and(|word| word == "wal") {
         return end(&program, wal_tool::run(&words[1..]));
+    }
+    if words.first().is_some_and(|word| word == "import") {
+        let done = config::parse_import(&words[1..]).map_err(|refused| explain(&program, refused));
+        return end(&program, done.and_then(import::run));
     }
     let done = match config::parse(&words, environment) {
         Ok(Request::Check) => Ok(()),

@@ -14,6 +14,7 @@ use crate::reactor::{self, Delivery};
 use crate::shard::ids::ShardId;
 use crate::shard::placement::{owner_of, owner_of_job};
 use crate::storage::disk::Lock;
+use crate::storage::imported;
 use crate::storage::logs::{self, Logs};
 use crate::storage::{Store, StoreError, writer};
 
@@ -55,6 +56,7 @@ impl OpenStore {
         Ok(match options {
             StoreOptions::Log { directory, durability } => {
                 let logs = logs::open(directory, shards, owner).map_err(ServerError::Store)?;
+                imported::settle(directory, |number| logs.keeps(number)).map_err(ServerError::Store)?;
                 let kept = Kept { jobs: logs.jobs(), dropped_bytes: logs.dropped_bytes };
                 Self { opened: Opened::Log { logs, durability: *durability }, kept }
             }

@@ -3,14 +3,13 @@
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use hashbrown::HashSet;
 
 use crate::config::show_size;
 use crate::queue::change::StoredJob;
 use crate::queue::job::Priority;
-use crate::server::log::tell_stderr;
+use crate::server::progress::Progress;
 use crate::storage::StoreError;
 use crate::storage::disk::RealDisk;
 use crate::storage::log::Inspection;
@@ -65,7 +64,7 @@ pub(super) fn run(words: &[OsString]) -> Result<(), String> {
     let mut progress = Progress::start();
     let looked = logs::inspect(
         &directory,
-        |read, total| progress.show(read, total),
+        |read, total| show(&mut progress, read, total),
         |number, found| {
             logs += 1;
             problems += found.problems().len();
@@ -89,25 +88,9 @@ pub(super) fn run(words: &[OsString]) -> Result<(), String> {
     }
 }
 
-/// Tells standard error how far a long run has got.
-struct Progress {
-    next: Instant,
-}
-
-impl Progress {
-    const EVERY: Duration = Duration::from_secs(1);
-
-    fn start() -> Self {
-        Self { next: Instant::now() + Self::EVERY }
-    }
-
-    fn show(&mut self, read: u64, total: u64) {
-        if Instant::now() >= self.next {
-            self.next = Instant::now() + Self::EVERY;
-            let share = 100 * read / total.max(1);
-            tell_stderr(&format!("read {} of {} ({share} %)", show_size(read), show_size(total)));
-        }
-    }
+fn show(progress: &mut Progress, read: u64, total: u64) {
+    let share = 100 * read / total.max(1);
+    progress.tell(|| format!("read {} of {} ({share} %)", show_size(read), show_size(total)));
 }
 
 fn print(text: &str) -> Result<(), StoreError> {

@@ -36,6 +36,12 @@ impl Logs {
     pub fn jobs(&self) -> usize {
         self.logs.iter().map(Log::jobs).sum()
     }
+
+    /// Whether there is a job with this number.
+    #[must_use]
+    pub fn keeps(&self, number: u64) -> bool {
+        self.logs.iter().any(|log| log.keeps(number))
+    }
 }
 
 impl std::fmt::Debug for Logs {

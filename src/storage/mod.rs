@@ -10,6 +10,7 @@
 
 pub mod disk;
 pub mod error;
+pub mod imported;
 pub mod log;
 pub mod logs;
 pub mod rows;

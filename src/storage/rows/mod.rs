@@ -3,6 +3,7 @@
 //! An [`Engine`] knows one kind of database and nothing of jobs' numbers.
 //! Source of the schemas: gearmand-spec.md, section 19.
 
+pub mod job;
 #[cfg(feature = "mysql")]
 pub mod mysql;
 #[cfg(feature = "postgres")]

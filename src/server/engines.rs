@@ -1,0 +1,30 @@
+//! The engine of each queue type that is gearmand's.
+
+use super::options::EngineOptions;
+use crate::storage::rows::{Engine, EngineError};
+
+/// Connects to the engine that these options name.
+///
+/// # Errors
+/// When it cannot be used, or is not built in.
+pub(super) fn open(options: &EngineOptions) -> Result<Box<dyn Engine>, EngineError> {
+    match options {
+        #[cfg(feature = "mysql")]
+        EngineOptions::MySql { host, port, user, password, database, table } => {
+            use crate::storage::rows::mysql::{Login, MySql};
+            Ok(Box::new(MySql::open(&Login { host, port: *port, user, password, database }, table)?))
+        }
+        #[cfg(feature = "postgres")]
+        EngineOptions::Postgres { conninfo, table } => {
+            use crate::storage::rows::postgres::Postgres;
+            Ok(Box::new(Postgres::open(conninfo, table)?))
+        }
+        #[cfg(feature = "redis")]
+        EngineOptions::Redis { server, port, password, prefix } => {
+            use crate::storage::rows::redis::Redis;
+            Ok(Box::new(Redis::open(server, *port, password, prefix)?))
+        }
+        #[allow(unreachable_patterns, reason = "it depends on the features")]
+        other => Err(EngineError::Refused(format!("{} is not built into this version", other.queue_type()))),
+    }
+}
