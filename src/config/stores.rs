@@ -35,9 +35,9 @@ const WAL: &str = "wal";
 const QUEUE_TYPES: [QueueType; 9] = [
     queue_type("builtin", "", None, true),
     queue_type(WAL, "wal", None, true),
-    queue_type("libsqlite3", "libsqlite3", Some("sqlite"), false),
-    queue_type("Postgres", "libpq", Some("postgres"), false),
-    queue_type("MySQL", "mysql", Some("mysql"), false),
+    queue_type("libsqlite3", "libsqlite3", Some("sqlite"), cfg!(feature = "sqlite")),
+    queue_type("Postgres", "libpq", Some("postgres"), cfg!(feature = "postgres")),
+    queue_type("MySQL", "mysql", Some("mysql"), cfg!(feature = "mysql")),
     queue_type("redis", "redis", Some("redis"), cfg!(feature = "redis")),
     queue_type("libmemcached", "libmemcached", Some("memcached"), false),
     queue_type("libtokyocabinet", "libtokyocabinet", None, false),

@@ -105,15 +105,28 @@ impl Change {
     }
 }
 
+/// Why a store does not keep a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotKept {
+    /// There is no space.
+    Full,
+    /// Whoever keeps the jobs cannot be reached.
+    Away,
+    /// Whoever keeps the jobs said no to this one; the log says why.
+    Refused,
+    /// There is no place for such a job; why, in words for whoever submitted it.
+    Unfit(&'static str),
+}
+
 /// What a store has done with the changes of a shard.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// So many changes, counted from the start, are stored or refused.
     pub changes: u64,
-    /// Jobs among them that it had no space for, in order.
-    pub refused: Vec<u64>,
-    /// It takes no more jobs for now.
-    pub full: bool,
+    /// Jobs among them that it does not keep, in the order of their numbers.
+    pub refused: Vec<(u64, NotKept)>,
+    /// Why it takes no more jobs for now, if so.
+    pub closed: Option<NotKept>,
 }
 
 /// What a store answers when it is asked for jobs.

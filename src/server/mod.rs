@@ -236,7 +236,8 @@ impl Server {
             connections_max: options.max_connections.unwrap_or_else(|| connections_by_descriptors(shards)),
             log: Arc::clone(&options.log),
         };
-        let store = options.store.as_ref().map(|store| OpenStore::open(store, shards)).transpose()?;
+        let store =
+            options.store.as_ref().map(|store| OpenStore::open(store, shards, &options.log)).transpose()?;
         options.settings.durable = store.is_some();
         if let Some(store) = &store {
             options.settings.moved = Arc::new(store.moved(shards));

@@ -1,21 +1,26 @@
 //! The store of a server: opened before the server runs, one thread a shard.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use crossbeam_channel::{Sender, bounded, unbounded};
 use hashbrown::HashMap;
 
 use super::control::Control;
+use super::log::{Level, Log};
 use super::options::{Durability, EngineOptions, StoreOptions};
-use super::{ServerError, or_abort, system};
+use super::{ServerError, engines, or_abort, system};
 use crate::queue::change::StoredJob;
 use crate::reactor::event_loop::Parts;
-use crate::reactor::{self, Delivery};
+use crate::reactor::{self, Clock, Delivery};
 use crate::shard::ids::ShardId;
 use crate::shard::placement::{owner_of, owner_of_job};
 use crate::storage::disk::Lock;
 use crate::storage::imported;
 use crate::storage::logs::{self, Logs};
+use crate::storage::rows::at_end::AtEnd;
+use crate::storage::rows::replay::{Replay, replay as replay_rows};
+use crate::storage::rows::store::RowStore;
+use crate::storage::rows::{EngineError, News, Tell};
 use crate::storage::{Store, StoreError, writer};
 
 /// Jobs that are brought to a shard at once, and how often more than it has taken in.
@@ -46,12 +51,13 @@ enum Opened {
 struct Rows {
     /// One for each shard.
     stores: Vec<Box<dyn Store>>,
+    jobs: usize,
     /// The highest number of a job; 0 when there is none.
     number_max: u64,
 }
 
 impl OpenStore {
-    pub(super) fn open(options: &StoreOptions, shards: u16) -> Result<Self, ServerError> {
+    pub(super) fn open(options: &StoreOptions, shards: u16, log: &Log) -> Result<Self, ServerError> {
         let owner = |function: &[u8]| owner_of(function, shards).0;
         Ok(match options {
             StoreOptions::Log { directory, durability } => {
@@ -61,8 +67,12 @@ impl OpenStore {
                 Self { opened: Opened::Log { logs, durability: *durability }, kept }
             }
             StoreOptions::Rows(engine) => {
-                let rows = Rows::open(engine).map_err(ServerError::Store)?;
-                let jobs = 0;
+                let unusable = |error: EngineError| {
+                    let queue_type = engine.queue_type();
+                    ServerError::Store(StoreError::Engine { queue_type, what: error.to_string() })
+                };
+                let rows = Rows::open(engine, shards, &teller(log)).map_err(unusable)?;
+                let jobs = rows.jobs;
                 Self { opened: Opened::Rows(rows), kept: Kept { jobs, dropped_bytes: 0 } }
             }
         })
@@ -91,12 +101,12 @@ impl OpenStore {
         closed: &mpsc::Sender<()>,
         failed: &mpsc::Sender<StoreError>,
     ) -> Result<Option<Lock>, ServerError> {
-        let (Rows { stores, number_max }, durability, lock) = match self.opened {
+        let (stores, number_max, durability, lock) = match self.opened {
             Opened::Log { logs: Logs { logs, number_max, lock, .. }, durability } => {
                 let stores = logs.into_iter().map(|log| Box::new(log) as Box<dyn Store>).collect();
-                (Rows { stores, number_max }, durability, Some(lock))
+                (stores, number_max, durability, Some(lock))
             }
-            Opened::Rows(rows) => (rows, Durability::Always, None),
+            Opened::Rows(Rows { stores, number_max, .. }) => (stores, number_max, Durability::Always, None),
         };
         for (parts, mut store) in event_loops.iter_mut().zip(stores) {
             let home = parts.addresses[parts.id.index()].clone();
@@ -144,8 +154,31 @@ fn replay(store: &mut dyn Store, kept: Sender<Vec<StoredJob>>) -> Result<(), Sto
 }
 
 impl Rows {
-    /// Opens the engine of a queue type; each has one arm.
-    fn open(options: &EngineOptions) -> Result<Self, StoreError> {
-        Err(StoreError::Unbuilt { queue_type: options.queue_type() })
+    /// Opens the engine of a queue type, and reads what it has.
+    fn open(options: &EngineOptions, shards: u16, tell: &Tell) -> Result<Self, EngineError> {
+        let mut engines = engines::open_for(options, shards)?;
+        let now_us = Clock::start().now().unix_us;
+        let owner = |function: &[u8]| owner_of(function, shards).0;
+        let Replay { shards, number_max } = replay_rows(&mut engines[0], shards, owner, now_us, tell)?;
+        let jobs = shards.iter().map(|found| found.jobs.len()).sum();
+        let at_end = matches!(options, EngineOptions::Sqlite { on_shutdown: true, .. });
+        let stores = engines.into_iter().zip(shards).map(|(engine, found)| {
+            let rows = RowStore::new(engine, found, Arc::clone(tell));
+            if at_end { Box::new(AtEnd::new(rows)) as Box<dyn Store> } else { Box::new(rows) }
+        });
+        Ok(Self { stores: stores.collect(), jobs, number_max })
     }
+}
+
+/// Puts what happens to an engine into the log.
+fn teller(log: &Log) -> Tell {
+    let log = Arc::clone(log);
+    Arc::new(move |news| {
+        let level = match news {
+            News::Away(_) | News::Refused(..) | News::Bad(_) | News::MoreBad(_) => Level::Error,
+            News::Twice(_) => Level::Warning,
+            News::Back => Level::Notice,
+        };
+        log(level, format_args!("{news}"));
+    })
 }

@@ -15,6 +15,7 @@ use crate::protocol::number;
 use crate::protocol::packet::{Command, Magic, Packet};
 use crate::protocol::up_to_nul;
 use crate::queue::body::Body;
+use crate::queue::change::NotKept;
 use crate::queue::job::Priority;
 use crate::queue::name::Name;
 
@@ -333,7 +334,16 @@ fn explain(refusal: Refusal) -> (&'static str, &'static str) {
         Refusal::QueueFull => ("QUEUE_ERROR", "Job queue is full"),
         Refusal::Draining => ("QUEUE_ERROR", "Server is draining, submit to another server"),
         Refusal::MemoryFull => ("QUEUE_ERROR", "Server memory is full, submit again when jobs are done"),
-        Refusal::StoreFull => ("QUEUE_ERROR", "Disk of the durable queue is full, submit again later"),
+        Refusal::NotKept(why) => ("QUEUE_ERROR", not_kept(why)),
         Refusal::TooManyFunctions => ("QUEUE_ERROR", "Server has too many functions, raise --max-functions"),
+    }
+}
+
+const fn not_kept(why: NotKept) -> &'static str {
+    match why {
+        NotKept::Full => "Disk of the durable queue is full, submit again later",
+        NotKept::Away => "Database of the durable queue cannot be reached, submit again later",
+        NotKept::Refused => "Database of the durable queue refuses the job, the server's log says why",
+        NotKept::Unfit(why) => why,
     }
 }

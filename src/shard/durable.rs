@@ -15,7 +15,7 @@ use super::outbox::Outbox;
 use super::owner::{Owner, now_s};
 use crate::queue::NewJob;
 use crate::queue::body::Body;
-use crate::queue::change::{Change, Progress, RetryState, StoredJob};
+use crate::queue::change::{Change, NotKept, Progress, RetryState, StoredJob};
 use crate::queue::job::{Standing, State};
 
 /// What the store has yet to confirm.
@@ -25,8 +25,8 @@ pub(super) struct Unstored {
     handed: u64,
     /// Those that the store has.
     stored: u64,
-    /// The store takes no more jobs for now.
-    pub(super) full: bool,
+    /// Why the store takes no more jobs for now, if so.
+    pub(super) closed: Option<NotKept>,
     /// Answers that wait, in the order of `after`.
     answers: VecDeque<Answer>,
     /// Answers to operators that wait in the same way.
@@ -159,14 +159,15 @@ impl Owner {
             (unstored.stored..=unstored.handed).contains(&progress.changes),
             "a store confirms what it was given, in order"
         );
-        (unstored.stored, unstored.full) = (progress.changes, progress.full);
+        (unstored.stored, unstored.closed) = (progress.changes, progress.closed);
         while let Some(answer) = self.unstored.answers.pop_front_if(|answer| answer.after <= progress.changes)
         {
             let Answer { reply, number, .. } = answer;
             let home = reply.conn.shard();
-            if progress.refused.binary_search(&number).is_ok() {
+            if let Ok(at) = progress.refused.binary_search_by_key(&number, |&(number, _)| number) {
                 cx.counts.refused += 1;
-                cx.send(home, Message::Refused { reply, waiter: None, refusal: Refusal::StoreFull });
+                let refusal = Refusal::NotKept(progress.refused[at].1);
+                cx.send(home, Message::Refused { reply, waiter: None, refusal });
             } else {
                 cx.send(home, Message::Created { reply, number, waiter: None });
             }
@@ -176,13 +177,13 @@ impl Owner {
         {
             cx.send(reply.conn.shard(), Message::AdminAnswer { reply, text });
         }
-        for &number in &progress.refused {
+        for &(number, _) in &progress.refused {
             self.let_go(number);
         }
         self.spill_stored(progress.changes);
     }
 
-    /// The store has no space for a job: whoever submitted it is told so. It
+    /// The store does not keep a job: whoever submitted it is told so. It
     /// goes, unless a worker has it already or a client waits for it.
     fn let_go(&mut self, number: u64) {
         let found = self.queue.find(number).or_else(|| self.queue.find_dead(number));

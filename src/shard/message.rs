@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::ids::ConnId;
 use crate::protocol::retry::RetryPolicy;
 use crate::queue::body::Body;
+use crate::queue::change::NotKept;
 use crate::queue::job::Priority;
 use crate::queue::name::Name;
 
@@ -79,8 +80,8 @@ pub enum Refusal {
     MemoryFull,
     /// The owner has as many functions as it may have.
     TooManyFunctions,
-    /// The store has no space for the job.
-    StoreFull,
+    /// The store does not keep the job.
+    NotKept(NotKept),
 }
 
 /// One function of a claim.

@@ -63,8 +63,10 @@ impl Owner {
             return refuse(&submit, Refusal::QueueFull, cx);
         }
         let kept = (submit.waiter.is_none() && cx.settings.durable).then(|| submit.body.clone());
-        if kept.is_some() && self.unstored.full {
-            return refuse(&submit, Refusal::StoreFull, cx);
+        if kept.is_some()
+            && let Some(why) = self.unstored.closed
+        {
+            return refuse(&submit, Refusal::NotKept(why), cx);
         }
         let number = self.next_number(cx);
         report_accepted(&submit, cx);
@@ -109,8 +111,11 @@ impl Owner {
     /// A submit of a job that is already there.
     fn join<O: Outbox>(&mut self, at: u32, submit: &Submit, cx: &mut Context<'_, O>) {
         let stores = submit.waiter.is_none() && cx.settings.durable;
-        if stores && self.unstored.full && self.queue.job(at).standing == Standing::Foreground {
-            return refuse(submit, Refusal::StoreFull, cx);
+        if stores
+            && self.queue.job(at).standing == Standing::Foreground
+            && let Some(why) = self.unstored.closed
+        {
+            return refuse(submit, Refusal::NotKept(why), cx);
         }
         match submit.waiter {
             Some(waiter) => self.queue.clients_mut(at).push(waiting(waiter)),

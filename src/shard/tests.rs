@@ -12,7 +12,7 @@ use super::{Peer, Shard};
 use crate::protocol::decode::{Frame, decode};
 use crate::protocol::encode::encode;
 use crate::protocol::packet::{Command, Magic};
-use crate::queue::change::{Change, Progress, RetryState, StoredJob};
+use crate::queue::change::{Change, NotKept, Progress, RetryState, StoredJob};
 
 mod retry;
 
@@ -504,8 +504,8 @@ fn without_space_a_background_job_is_refused_and_what_else_there_is_goes_on() {
     s.send(client, Command::SubmitJobBg, &["f", "v"], "y");
     s.send(other, Command::SubmitJob, &["f", "v"], "y");
     assert_eq!(s.got(other), ["JOB_CREATED h"]);
-    let refused = vec![s.number_of(0), s.number_of(1)];
-    s.confirm(&Progress { changes: 2, refused, full: true });
+    let refused = [0, 1].map(|at| (s.number_of(at), NotKept::Full)).to_vec();
+    s.confirm(&Progress { changes: 2, refused, closed: Some(NotKept::Full) });
     let error = "ERROR QUEUE_ERROR Disk of the durable queue is full, submit again later";
     assert_eq!(s.got(client), [error, error]);
     assert_eq!(s.line(client, "status"), "f\t1\t0\t0\n.\n", "the one that a client waits for stays");
@@ -516,6 +516,9 @@ fn without_space_a_background_job_is_refused_and_what_else_there_is_goes_on() {
     s.confirm(&changes(2));
     s.send(client, Command::SubmitJobBg, &["f", "q"], "q");
     assert_eq!(s.stored(), ["added x", "added y", "added q"]);
+    let refused = vec![(s.number_of(2), NotKept::Unfit("Time is too late"))];
+    s.confirm(&Progress { changes: 3, refused, closed: None });
+    assert_eq!(s.got(client), ["ERROR QUEUE_ERROR Time is too late"]);
 }
 
 #[test]

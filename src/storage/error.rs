@@ -35,13 +35,28 @@ pub enum StoreError {
         /// Its number.
         number: u64,
     },
-    /// The queue type is not built into this version.
-    Unbuilt {
-        /// gearmand's name of it.
-        queue_type: &'static str,
-    },
     /// There is no space for it. Nothing was written; the store goes on.
     Full,
+    /// Whoever keeps the jobs cannot be reached. Nobody knows what was written;
+    /// it may be written again, and the store goes on.
+    Away,
+    /// Whoever keeps the jobs cannot be used.
+    Engine {
+        /// gearmand's name of the queue type.
+        queue_type: &'static str,
+        /// What it said.
+        what: String,
+    },
+    /// The server ended, and jobs could not be written before.
+    Unkept {
+        /// How many.
+        jobs: usize,
+    },
+    /// The server ended while jobs that are over could not be taken out.
+    Owed {
+        /// How many.
+        jobs: usize,
+    },
     /// An earlier error was final.
     Poisoned,
 }
@@ -68,10 +83,15 @@ impl fmt::Display for StoreError {
                 write!(f, "another server uses {}; stop it or choose another --wal-dir", directory.display())
             }
             Self::Unknown { number } => write!(f, "the log has no job {number}, though it was given it"),
-            Self::Unbuilt { queue_type } => {
-                write!(f, "{queue_type} is not built into this version; build it with `--features stores`")
-            }
             Self::Full => f.write_str("the disk is full; free some space, the server goes on by itself"),
+            Self::Away => {
+                f.write_str("the database cannot be reached; start it, the server goes on by itself")
+            }
+            Self::Engine { queue_type, what } => write!(f, "{queue_type} cannot be used: {what}"),
+            Self::Unkept { jobs } => write!(f, "{jobs} jobs could not be written at the end and are lost"),
+            Self::Owed { jobs } => {
+                write!(f, "{jobs} jobs that are over could not be taken out in time, and run again")
+            }
             Self::Poisoned => {
                 f.write_str("the store failed earlier and takes nothing more; restart the server")
             }

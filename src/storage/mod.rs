@@ -16,14 +16,14 @@ pub mod logs;
 pub mod rows;
 pub mod writer;
 
-use crate::queue::change::{Change, StoredJob};
+use crate::queue::change::{Change, NotKept, StoredJob};
 pub use error::StoreError;
 
 /// Something that keeps jobs.
 ///
-/// Changes come in the order in which they happened. An error is final: what
-/// was handed over since the last success may or may not be kept, and nothing
-/// more is taken.
+/// Changes come in the order in which they happened. An error is final, but for
+/// [`Full`](StoreError::Full) and [`Away`](StoreError::Away): what was handed
+/// over since the last success may or may not be kept, and nothing more is taken.
 pub trait Store: Send {
     /// Writes `changes`. They are safe from an end of the process when this
     /// returns, and from a loss of power after the next [`sync`](Self::sync).
@@ -31,6 +31,11 @@ pub trait Store: Send {
     /// # Errors
     /// When they cannot be written.
     fn write(&mut self, changes: &[Change]) -> Result<(), StoreError>;
+
+    /// Jobs of the last write that it did not keep, though it took the rest.
+    fn take_refused(&mut self) -> Vec<(u64, NotKept)> {
+        Vec::new()
+    }
 
     /// Makes all that was written safe.
     ///
@@ -55,16 +60,33 @@ pub trait Store: Send {
     /// Whether there is room for more jobs; what ends jobs is always taken.
     fn has_room(&self) -> bool;
 
+    /// Why there is no room, if so.
+    fn closed(&self) -> Option<NotKept> {
+        (!self.has_room()).then_some(NotKept::Full)
+    }
+
     /// Puts a bounded part of what is kept in order. Whether there is more to do at once.
     ///
     /// # Errors
     /// When the store is damaged or cannot be written.
     fn tidy(&mut self) -> Result<bool, StoreError>;
+
+    /// Makes everything safe; nothing comes after it.
+    ///
+    /// # Errors
+    /// When that cannot be known.
+    fn close(&mut self) -> Result<(), StoreError> {
+        self.sync()
+    }
 }
 
 impl<S: Store + ?Sized> Store for Box<S> {
     fn write(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         (**self).write(changes)
+    }
+
+    fn take_refused(&mut self) -> Vec<(u64, NotKept)> {
+        (**self).take_refused()
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
@@ -83,7 +105,15 @@ impl<S: Store + ?Sized> Store for Box<S> {
         (**self).has_room()
     }
 
+    fn closed(&self) -> Option<NotKept> {
+        (**self).closed()
+    }
+
     fn tidy(&mut self) -> Result<bool, StoreError> {
         (**self).tidy()
+    }
+
+    fn close(&mut self) -> Result<(), StoreError> {
+        (**self).close()
     }
 }

@@ -3,8 +3,12 @@
 //! While one batch is written and synced the next one gathers: a single job is
 //! written at once, thousands together cost one sync. Whoever handed changes
 //! over is told how far they are safe and never waits.
+//!
+//! A store that is full or away gets no jobs: they are refused at once. What
+//! ends jobs is owed to it until it takes it again; it costs an entry for each
+//! job that the store has, however long that lasts.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -12,14 +16,18 @@ use hashbrown::HashSet;
 
 use super::Store;
 use super::error::StoreError;
-use crate::queue::change::{Change, News, Order, Progress, ReadBack};
+use crate::queue::change::{Change, News, NotKept, Order, Progress, ReadBack};
 
 /// Changes are gathered up to about so many bytes.
 const BATCH_BYTES: usize = 4 << 20;
 /// Jobs are read back up to about so many bytes at a time.
 const READ_BYTES: usize = 4 << 20;
-/// A full disk is looked at again after this time.
-const FULL_PAUSE: Duration = Duration::from_millis(100);
+/// A store that is full or away is looked at again after this time.
+const CLOSED_PAUSE: Duration = Duration::from_millis(100);
+/// Ends that are owed and written at once.
+const PAID_AT_ONCE: usize = 1024;
+/// For so long ends that are owed are tried again when the server ends.
+const END_PATIENCE: Duration = Duration::from_secs(5);
 
 /// When what was written is synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +58,10 @@ pub fn run<S: Store>(
         receiver: orders,
         pending: VecDeque::new(),
         asked: Vec::new(),
+        owed: BTreeMap::new(),
+        closed: None,
         done: 0,
-        told: (0, false),
+        told: (0, None),
         unsynced_since: None,
     };
     writer.run()
@@ -66,10 +76,14 @@ struct Writer<S, C> {
     pending: VecDeque<Change>,
     /// Jobs to be read.
     asked: Vec<Vec<u64>>,
-    /// Changes that are written or refused.
+    /// What the store has not taken yet of what it must take, by job.
+    owed: BTreeMap<u64, Change>,
+    /// Why it did not.
+    closed: Option<NotKept>,
+    /// Changes that are written, refused or owed.
     done: u64,
-    /// What was confirmed last: changes, and whether there is no space.
-    told: (u64, bool),
+    /// What was confirmed last: changes, and why no jobs are taken.
+    told: (u64, Option<NotKept>),
     unsynced_since: Option<Instant>,
 }
 
@@ -79,9 +93,10 @@ impl<S: Store, C: Fn(News)> Writer<S, C> {
         loop {
             let open = self.gather(more);
             if !open && self.pending.is_empty() {
-                return self.store.sync();
+                return self.finish();
             }
             self.read()?;
+            self.pay()?;
             let refused = self.write_batch()?;
             self.sync_if_due()?;
             self.tell(refused);
@@ -144,12 +159,12 @@ impl<S: Store, C: Fn(News)> Writer<S, C> {
             (Durability::Interval(interval), Some(since)) => Some(interval.saturating_sub(since.elapsed())),
             _ => None,
         };
-        let full = (!self.store.has_room()).then_some(FULL_PAUSE);
-        sync.into_iter().chain(full).min()
+        let closed = self.closed().map(|_| CLOSED_PAUSE);
+        sync.into_iter().chain(closed).min()
     }
 
-    /// Writes the first of what is pending; the jobs for which there was no space.
-    fn write_batch(&mut self) -> Result<Vec<u64>, StoreError> {
+    /// Writes the first of what is pending; the jobs that are not kept.
+    fn write_batch(&mut self) -> Result<Vec<(u64, NotKept)>, StoreError> {
         let mut bytes = 0;
         let fits = |change: &&Change| {
             bytes += bytes_of(change);
@@ -158,40 +173,82 @@ impl<S: Store, C: Fn(News)> Writer<S, C> {
         let count = self.pending.iter().take_while(fits).count().max(1).min(self.pending.len());
         let mut batch: Vec<Change> = self.pending.drain(..count).collect();
         leave_out_what_is_over(&mut batch);
-        let mut refused = Vec::new();
         if count == 0 {
-            return Ok(refused);
+            return Ok(Vec::new());
         }
-        match self.store.write(&batch) {
-            Err(StoreError::Full) => {
-                batch.retain(|change| match change {
-                    Change::Added(job) => {
-                        refused.push(job.number);
-                        false
-                    }
-                    _ => true,
-                });
-                self.write_ends(&batch)?;
-            }
-            written => written?,
-        }
+        // What is owed comes first.
+        let closed = if self.owed.is_empty() { self.attempt(&batch)? } else { self.closed };
+        let mut refused = match closed {
+            None => self.store.take_refused(),
+            Some(why) => self.put_off(batch, why)?,
+        };
         self.done += count as u64;
         self.unsynced_since.get_or_insert_with(Instant::now);
-        refused.sort_unstable();
+        refused.sort_unstable_by_key(|&(number, _)| number);
         Ok(refused)
     }
 
-    /// Writes what must be written, as soon as there is space.
-    fn write_ends(&mut self, batch: &[Change]) -> Result<(), StoreError> {
-        loop {
-            match self.store.write(batch) {
-                Err(StoreError::Full) => {
-                    self.tell(Vec::new());
-                    std::thread::sleep(FULL_PAUSE);
-                    self.store.tidy()?;
-                }
-                written => return written,
+    /// Has the store write `changes`; why it takes none for now, if so.
+    fn attempt(&mut self, changes: &[Change]) -> Result<Option<NotKept>, StoreError> {
+        self.closed = match self.store.write(changes) {
+            Ok(()) => None,
+            Err(StoreError::Full) => Some(NotKept::Full),
+            Err(StoreError::Away) => Some(NotKept::Away),
+            Err(error) => return Err(error),
+        };
+        Ok(self.closed)
+    }
+
+    /// Refuses the jobs of a batch that the store did not take, and owes it the rest.
+    fn put_off(&mut self, mut batch: Vec<Change>, why: NotKept) -> Result<Vec<(u64, NotKept)>, StoreError> {
+        let mut refused = Vec::new();
+        let added = |change: &Change| match change {
+            Change::Added(job) => Some(job.number),
+            _ => None,
+        };
+        refused.extend(batch.iter().filter_map(added).map(|number| (number, why)));
+        batch.retain(|change| added(change).is_none());
+        if why == NotKept::Full && self.owed.is_empty() && self.attempt(&batch)?.is_none() {
+            return Ok(refused);
+        }
+        self.owed.extend(batch.into_iter().map(|change| (change.number(), change)));
+        if why == NotKept::Away {
+            // It may have been written before whoever keeps it went away.
+            let gone = |&(number, _): &(u64, NotKept)| (number, Change::Removed { number });
+            self.owed.extend(refused.iter().map(gone));
+        }
+        Ok(refused)
+    }
+
+    /// Writes what is owed, as far as the store takes it.
+    fn pay(&mut self) -> Result<(), StoreError> {
+        while !self.owed.is_empty() {
+            let some: Vec<Change> = self.owed.values().take(PAID_AT_ONCE).cloned().collect();
+            if self.attempt(&some)?.is_some() {
+                return Ok(());
             }
+            self.unsynced_since.get_or_insert_with(Instant::now);
+            for change in &some {
+                self.owed.remove(&change.number());
+            }
+        }
+        Ok(())
+    }
+
+    /// All senders are gone: what is owed is tried for a while.
+    fn finish(mut self) -> Result<(), StoreError> {
+        let end = Instant::now() + END_PATIENCE;
+        loop {
+            self.pay()?;
+            if self.owed.is_empty() {
+                return self.store.close();
+            }
+            if Instant::now() >= end {
+                self.store.close()?;
+                return Err(StoreError::Owed { jobs: self.owed.len() });
+            }
+            std::thread::sleep(CLOSED_PAUSE);
+            self.store.tidy()?;
         }
     }
 
@@ -209,11 +266,17 @@ impl<S: Store, C: Fn(News)> Writer<S, C> {
         Ok(())
     }
 
+    /// Why no jobs are taken for now, if so.
+    fn closed(&self) -> Option<NotKept> {
+        let owing = self.closed.filter(|_| !self.owed.is_empty());
+        self.store.closed().or(owing)
+    }
+
     /// Confirms, if there is anything to say.
-    fn tell(&mut self, refused: Vec<u64>) {
-        let told = (self.done, !self.store.has_room());
+    fn tell(&mut self, refused: Vec<(u64, NotKept)>) {
+        let told = (self.done, self.closed());
         if std::mem::replace(&mut self.told, told) != told {
-            (self.tell)(News::Stored(Progress { changes: self.done, refused, full: told.1 }));
+            (self.tell)(News::Stored(Progress { changes: self.done, refused, closed: told.1 }));
         }
     }
 }
@@ -276,6 +339,7 @@ mod tests {
     struct Seen {
         calls: Vec<String>,
         full: bool,
+        away: bool,
         broken: bool,
     }
 
@@ -287,6 +351,9 @@ mod tests {
             let mut seen = self.0.lock().unwrap();
             if seen.broken {
                 return Err(StoreError::Poisoned);
+            }
+            if seen.away {
+                return Err(StoreError::Away);
             }
             if seen.full && changes.iter().any(|change| matches!(change, Change::Added(_))) {
                 return Err(StoreError::Full);
@@ -335,6 +402,16 @@ mod tests {
         (sender, std::thread::spawn(move || run(seen, durability, receiver, tell)))
     }
 
+    /// What hears of progress, and where that can be heard.
+    fn progress() -> (impl Fn(News) + Send + 'static, mpsc::Receiver<Progress>) {
+        let (confirm, confirmed) = mpsc::channel();
+        let tell = move |news| match news {
+            News::Stored(progress) => confirm.send(progress).unwrap(),
+            News::Read(read) => panic!("nobody has asked for {read:?}"),
+        };
+        (tell, confirmed)
+    }
+
     /// Hands each group over when the one before is confirmed; the calls that
     /// the store saw, and what was confirmed.
     fn written(
@@ -342,11 +419,7 @@ mod tests {
         groups: &[&[Change]],
         seen: &Recorder,
     ) -> (Vec<String>, Vec<Progress>) {
-        let (confirm, confirmed) = mpsc::channel();
-        let tell = move |news| match news {
-            News::Stored(progress) => confirm.send(progress).unwrap(),
-            News::Read(read) => panic!("nobody has asked for {read:?}"),
-        };
+        let (tell, confirmed) = progress();
         let (sender, thread) = start(durability, seen, tell);
         let mut all = Vec::new();
         let mut handed = 0;
@@ -396,7 +469,34 @@ mod tests {
         let (calls, confirmed) = written(Durability::Always, &[&changes], &seen);
         assert_eq!(calls, ["-1", "sync", "sync"]);
         let last = confirmed.last().unwrap();
-        assert_eq!((last.changes, &last.refused[..], last.full), (3, &[2, 3][..], true));
+        assert_eq!((last.changes, last.closed), (3, Some(NotKept::Full)));
+        assert_eq!(last.refused, [2, 3].map(|number| (number, NotKept::Full)));
+    }
+
+    #[test]
+    fn while_a_store_is_away_jobs_are_refused_and_ends_are_owed() {
+        let seen = Recorder::default();
+        seen.0.lock().unwrap().away = true;
+        let (tell, confirmed) = progress();
+        let (sender, thread) = start(Durability::Always, &seen, tell);
+        let lost =
+            |losses| Change::Altered { number: 8, state: RetryState { losses, ..RetryState::default() } };
+        let groups: [&[Change]; 3] =
+            [&[added(5)], &[lost(1), lost(2), Change::Removed { number: 7 }], &[added(6)]];
+        for (group, refused) in groups.into_iter().zip([Some(5), None, Some(6)]) {
+            sender.send(Order::Keep(group.to_vec())).unwrap();
+            let progress = confirmed.recv().unwrap();
+            assert_eq!(progress.refused, Vec::from_iter(refused.map(|number| (number, NotKept::Away))));
+            assert_eq!(progress.closed, Some(NotKept::Away), "though it takes in what comes");
+        }
+        seen.0.lock().unwrap().away = false;
+        let progress = confirmed.recv().unwrap();
+        assert_eq!((progress.changes, progress.closed), (5, None));
+        // What was refused may have been written before it went.
+        let calls = seen.0.lock().unwrap().calls.clone();
+        assert_eq!(calls.iter().filter(|call| *call != "sync").collect::<Vec<_>>(), ["-5-6-7!8"]);
+        drop(sender);
+        thread.join().unwrap().unwrap();
     }
 
     #[test]

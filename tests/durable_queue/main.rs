@@ -7,7 +7,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod kill_loop;
 mod restarts;
 mod wal_tool;
 
@@ -15,7 +14,9 @@ use std::path::Path;
 use std::process::Command;
 
 use gearshard::client::Client;
-use support::{Process, Server};
+use support::kill_loop::{self, Size};
+use support::process::TempDir;
+use support::{Process, Server, long_mode};
 
 /// What a server with its log in `dir` is told.
 fn log_args(dir: &Path, threads: u16) -> [String; 3] {
@@ -38,4 +39,11 @@ fn refusal(args: &[&str]) -> String {
 
 fn client(server: &Server) -> Client {
     Client::connect(&server.address().to_string()).unwrap()
+}
+
+#[test]
+fn what_was_acknowledged_runs_however_often_the_server_is_killed() {
+    let size = if long_mode() { Size { kills: 1_000, step: 5_000 } } else { Size { kills: 50, step: 4_000 } };
+    let dir = TempDir::new();
+    kill_loop::run(&log_args(dir.path(), 2), size);
 }

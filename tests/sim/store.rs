@@ -63,6 +63,6 @@ impl Store {
             }
         }
         self.confirmed += count as u64;
-        Progress { changes: self.confirmed, refused: Vec::new(), full: false }
+        Progress { changes: self.confirmed, refused: Vec::new(), closed: None }
     }
 }

@@ -10,6 +10,8 @@
 
 pub mod connection;
 pub mod databases;
+#[cfg(feature = "client")]
+pub mod kill_loop;
 pub mod loadgen;
 pub mod markup;
 pub mod peers;

@@ -1,6 +1,6 @@
 //! From a row to the job that it keeps.
 
-use super::Row;
+use super::{Row, key};
 use crate::queue::body::Body;
 use crate::queue::change::StoredJob;
 use crate::queue::name::Name;
@@ -11,7 +11,7 @@ use crate::queue::name::Name;
 /// # Errors
 /// When it is no job; what is wrong.
 pub fn job_of(row: &Row<'_>) -> Result<(StoredJob, u64), &'static str> {
-    let (unique, number) = (&row.key[..], 0);
+    let (unique, number) = key::made(&row.key).unwrap_or((&row.key, 0));
     let Ok(unique_bytes) = u16::try_from(unique.len()) else {
         return Err("its key is longer than any unique");
     };

@@ -3,18 +3,26 @@
 //! An [`Engine`] knows one kind of database and nothing of jobs' numbers.
 //! Source of the schemas: gearmand-spec.md, section 19.
 
+pub mod at_end;
 pub mod job;
+mod key;
 #[cfg(feature = "mysql")]
 pub mod mysql;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "redis")]
 pub mod redis;
+pub mod replay;
+pub mod shared;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+pub mod store;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod table;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::queue::job::Priority;
 
@@ -51,6 +59,20 @@ pub struct BadRow {
     pub what: String,
 }
 
+impl Row<'_> {
+    /// What names it.
+    #[must_use]
+    pub fn name(&self) -> Key {
+        Key { key: (*self.key).into(), function: (*self.function).into() }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "job \"{}\" of function \"{}\"", self.key.escape_ascii(), self.function.escape_ascii())
+    }
+}
+
 /// Why an engine did not do what it was asked.
 #[derive(Debug)]
 pub enum EngineError {
@@ -67,6 +89,43 @@ impl fmt::Display for EngineError {
         }
     }
 }
+
+/// What an operator should know.
+#[derive(Debug)]
+pub enum News<'a> {
+    /// The engine went away: what it said.
+    Away(&'a str),
+    /// It is there again.
+    Back,
+    /// It refused a job or its end: which, and what it said.
+    Refused(&'a Key, &'a str),
+    /// A row is no job and was left alone.
+    Bad(&'a BadRow),
+    /// So many more rows were no jobs.
+    MoreBad(usize),
+    /// Two rows are one job; the later one was taken out.
+    Twice(&'a Key),
+}
+
+impl fmt::Display for News<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Away(what) => {
+                write!(f, "The durable queue is away, background jobs are refused until it is back: {what}")
+            }
+            Self::Back => f.write_str("The durable queue is back"),
+            Self::Refused(key, what) => write!(f, "The durable queue refuses {key}: {what}"),
+            Self::Bad(BadRow { row, what }) => write!(f, "Left alone in the durable queue: {row}: {what}"),
+            Self::MoreBad(rows) => write!(f, "Left alone in the durable queue: {rows} more rows"),
+            Self::Twice(key) => {
+                write!(f, "Taken out of the durable queue: {key}, which coalesces with an earlier row")
+            }
+        }
+    }
+}
+
+/// Who hears the news.
+pub type Tell = Arc<dyn Fn(&News<'_>) + Send + Sync>;
 
 /// A database with gearmand's schema in it.
 ///
@@ -101,6 +160,24 @@ pub trait Engine: Send {
     /// # Errors
     /// When the engine cannot be reached or used.
     fn connect(&mut self) -> Result<(), EngineError>;
+}
+
+impl<E: Engine + ?Sized> Engine for Box<E> {
+    fn holds(&self, row: &Row<'_>) -> Result<(), &'static str> {
+        (**self).holds(row)
+    }
+
+    fn apply(&mut self, new: &[Row<'_>], gone: &[Key]) -> Result<(), EngineError> {
+        (**self).apply(new, gone)
+    }
+
+    fn read(&mut self, each: &mut dyn FnMut(Result<Row<'static>, BadRow>)) -> Result<(), EngineError> {
+        (**self).read(each)
+    }
+
+    fn connect(&mut self) -> Result<(), EngineError> {
+        (**self).connect()
+    }
 }
 
 /// gearmand's number for a priority: 0 high, 1 normal, 2 low.

@@ -1,4 +1,4 @@
-//! The server is killed again and again under load.
+//! A server that is killed again and again under load.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -8,16 +8,18 @@ use std::time::Duration;
 
 use gearshard::client::{Client, ClientError, Job, OnLoss, ServerAddress, Worker};
 
-use crate::support::process::TempDir;
-use crate::support::{Kind, Server, long_mode, wait_until};
-use crate::{durable, log_args};
+use super::{Kind, Server, wait_until};
 
 const CLIENTS: u64 = 4;
 const IN_FLIGHT: usize = 256;
 
-/// Kills, and acknowledged jobs between two of them.
-fn size() -> (u64, u64) {
-    if long_mode() { (1_000, 5_000) } else { (50, 4_000) }
+/// How long the loop is.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// How often the server is killed.
+    pub kills: u64,
+    /// Jobs that are acknowledged between two kills, at least.
+    pub step: u64,
 }
 
 /// The workload of a job: its number, and bytes that only this job has.
@@ -103,20 +105,22 @@ fn worker(address: &ServerAddress, record: &'static Record) -> Worker {
         .unwrap()
 }
 
-#[test]
-fn what_was_acknowledged_runs_however_often_the_server_is_killed() {
-    let (kills, step) = size();
-    let dir = TempDir::new();
+/// Kills a server that is told `args` under load, and starts it again, and so
+/// on: every job that was acknowledged must run, and twice only when it was in
+/// flight at a kill.
+pub fn run(args: &[String], Size { kills, step }: Size) {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let record: &'static Record = Box::leak(Box::default());
-    let mut server = durable(dir.path(), 2);
-    let (port, args) = (server.port(), log_args(dir.path(), 2));
+    let mut server = Server::gearshard(&args);
+    let port = server.port();
     let address: ServerAddress = server.address().into();
     let mut random = fastrand::Rng::with_seed(7);
     thread::scope(|scope| {
-        for _ in 0..CLIENTS {
+        let client = || {
             let address = &address;
-            scope.spawn(move || submit(address, record));
-        }
+            scope.spawn(move || submit(address, record))
+        };
+        let clients: Vec<_> = (0..CLIENTS).map(|_| client()).collect();
         let worker = worker(&address, record);
         for _ in 0..kills {
             let before = record.acknowledged.lock().unwrap().len() as u64;
@@ -126,9 +130,11 @@ fn what_was_acknowledged_runs_however_often_the_server_is_killed() {
             });
             server.kill();
             record.life.fetch_add(1, SeqCst);
-            server = Server::start_on(Kind::Gearshard, &args.each_ref().map(String::as_str), port);
+            server = Server::start_on(Kind::Gearshard, &args, port);
         }
         record.over.store(true, SeqCst);
+        // What they still hear of is still to run.
+        clients.into_iter().for_each(|client| client.join().unwrap());
         wait_until("everything has run", || server.counts("keep").0 == 0);
         worker.stop();
     });
