@@ -3,6 +3,7 @@
 use gearshard::protocol::packet::Command;
 
 use crate::Leaves;
+pub(crate) use crate::engine_kills::nothing_acknowledged_is_lost_when_the_engine_is_killed_under_load;
 use crate::support::{Connection, wait_until};
 use crate::talk::{background, drain, grab, refusal, seen, worker};
 

@@ -19,12 +19,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod engine_kills;
 mod faulty;
 mod gearmand;
-#[allow(dead_code, reason = "for the kinds that can go away")]
 mod leaving;
 mod rows;
 mod rules;
+mod sql;
 mod sqlite;
 mod talk;
 mod wal;
@@ -124,14 +125,14 @@ macro_rules! rows_suite {
 }
 
 /// Rules for stores in another process.
-#[allow(unused_macros, reason = "for the kinds that can go away")]
 macro_rules! leaving_suite {
     ($name:ident, $kind:ty) => {
         crate::tests_of! { $name, $kind, leaving:
             without_the_engine_background_jobs_are_refused_and_all_else_goes_on
             what_ends_while_the_engine_is_away_is_over_when_it_is_back
+            nothing_acknowledged_is_lost_when_the_engine_is_killed_under_load
         }
     };
 }
 
-pub(crate) use {rows_suite, suite, tests_of};
+pub(crate) use {leaving_suite, rows_suite, suite, tests_of};
