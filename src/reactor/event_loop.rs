@@ -94,7 +94,8 @@ impl EventLoop {
             parts;
         let bus = Staging::new(id, addresses, Message::leaves, Delivery::Messages);
         let store = kept.as_ref().map(|kept| kept.orders.clone());
-        let mut rim = Rim::new(id, bus, registry, gauges, limits, log, store);
+        let policies = kept.as_ref().and_then(|kept| kept.policies.clone());
+        let mut rim = Rim::new(id, bus, registry, gauges, limits, log, (store, policies));
         let now = clock.now();
         let linger = Linger::new(settings.shards);
         let shards = settings.shards;

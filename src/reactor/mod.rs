@@ -28,6 +28,7 @@ pub use gauges::Traffic;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crate::protocol::retry::RetryPolicy;
 use crate::queue::change::{News, Order, StoredJob};
 use crate::shard::ids::{Now, ShardId};
 use crate::shard::message::Message;
@@ -59,6 +60,9 @@ pub(crate) struct Moved {
     received: Box<[u8]>,
 }
 
+/// A function has this policy from now on, or none.
+pub(crate) type PolicyChange = (Box<[u8]>, Option<RetryPolicy>);
+
 /// Where a shard's durable jobs come from and go to.
 pub(crate) struct Kept {
     /// Brings the jobs that the store has, in their order, and then its end.
@@ -67,6 +71,8 @@ pub(crate) struct Kept {
     pub(crate) number_max: u64,
     /// Takes orders; the store's thread ends when it is dropped.
     pub(crate) orders: Sender<Order>,
+    /// Takes retry policies that are to be kept, where they are.
+    pub(crate) policies: Option<Sender<PolicyChange>>,
 }
 
 /// What one connection and one shard may use.

@@ -19,7 +19,7 @@ use super::socket::{Remote, Socket};
 use super::spares::Spares;
 use super::watches::{Watch, Watches};
 use super::write_queue::Flushed;
-use super::{Delivery, Limits, Moved};
+use super::{Delivery, Limits, Moved, PolicyChange};
 use crate::protocol::retry;
 use crate::queue::change::{Change, Order};
 use crate::server::log::{Level, Log};
@@ -50,6 +50,7 @@ pub(crate) struct Rim {
     /// Jobs that the store is to read, until it is asked.
     reads: Vec<u64>,
     store: Option<Sender<Order>>,
+    policies: Option<Sender<PolicyChange>>,
     /// The time of this turn.
     pub(crate) now_us: u64,
     /// Connections to receive from.
@@ -80,13 +81,14 @@ impl Rim {
         gauges: Arc<[Gauges]>,
         limits: Limits,
         log: Log,
-        store: Option<Sender<Order>>,
+        (store, policies): (Option<Sender<Order>>, Option<Sender<PolicyChange>>),
     ) -> Self {
         Self {
             bus,
             changes: Vec::new(),
             reads: Vec::new(),
             store,
+            policies,
             limits,
             log,
             traffic: Traffic::default(),
@@ -417,10 +419,16 @@ impl Outbox for Rim {
                     function.escape_ascii()
                 ),
             ),
-            Event::Policy { function, policy } => log(
-                Level::Notice,
-                format_args!("Retry policy of {}: {}", function.escape_ascii(), retry::show(policy)),
-            ),
+            Event::Policy { function, policy } => {
+                log(
+                    Level::Notice,
+                    format_args!("Retry policy of {}: {}", function.escape_ascii(), retry::show(policy)),
+                );
+                if let Some(policies) = &self.policies {
+                    // Its thread ends after this one.
+                    let _ended = policies.send((function.into(), policy));
+                }
+            }
             Event::TimedOut { handle, function } => log(
                 Level::Warning,
                 format_args!(

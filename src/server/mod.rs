@@ -25,6 +25,7 @@ mod import;
 mod listener;
 pub mod log;
 mod options;
+mod policies;
 mod process;
 mod progress;
 mod signals;
@@ -241,6 +242,10 @@ impl Server {
         options.settings.durable = store.is_some();
         if let Some(store) = &store {
             options.settings.moved = Arc::new(store.moved(shards));
+            for (function, &policy) in store.policies().into_iter().flatten() {
+                // What the command line says wins.
+                options.settings.policies.entry(function.clone()).or_insert(Some(policy));
+            }
         }
         let settings = Arc::new(options.settings.clone());
         let (clock, limits) = (Clock::start(), limits(&options));
@@ -318,9 +323,10 @@ impl Server {
         let (failed, failure) = mpsc::channel();
         let mut lock = None;
         if let Some(store) = store {
-            threads *= 2;
             let control = self.control();
-            lock = store.start(&mut self.event_loops, &control, &closed, &failed)?;
+            let started = store.start(&mut self.event_loops, &control, &closed, &failed, &log)?;
+            threads += started.threads;
+            lock = started.lock;
         }
         for (index, parts) in self.event_loops.into_iter().enumerate() {
             let core = (!cores.is_empty()).then(|| cores[index % cores.len()]);

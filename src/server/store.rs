@@ -1,5 +1,6 @@
 //! The store of a server: opened before the server runs, one thread a shard.
 
+use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 
 use crossbeam_channel::{Sender, bounded, unbounded};
@@ -8,10 +9,10 @@ use hashbrown::HashMap;
 use super::control::Control;
 use super::log::{Level, Log};
 use super::options::{Durability, EngineOptions, StoreOptions};
-use super::{ServerError, engines, or_abort, system};
+use super::{ServerError, engines, or_abort, policies, system};
 use crate::queue::change::StoredJob;
 use crate::reactor::event_loop::Parts;
-use crate::reactor::{self, Clock, Delivery};
+use crate::reactor::{self, Clock, Delivery, PolicyChange};
 use crate::shard::ids::ShardId;
 use crate::shard::placement::{owner_of, owner_of_job};
 use crate::storage::disk::Lock;
@@ -43,7 +44,7 @@ pub(super) struct OpenStore {
 }
 
 enum Opened {
-    Log { logs: Logs, durability: Durability },
+    Log { logs: Logs, durability: Durability, directory: PathBuf, policies: policies::Kept },
     Rows(Rows),
 }
 
@@ -56,6 +57,14 @@ struct Rows {
     number_max: u64,
 }
 
+/// What a store runs on.
+pub(super) struct Started {
+    /// Threads that will say that they have closed.
+    pub(super) threads: usize,
+    /// To be kept until all of them have ended.
+    pub(super) lock: Option<Lock>,
+}
+
 impl OpenStore {
     pub(super) fn open(options: &StoreOptions, shards: u16, log: &Log) -> Result<Self, ServerError> {
         let owner = |function: &[u8]| owner_of(function, shards).0;
@@ -64,7 +73,9 @@ impl OpenStore {
                 let logs = logs::open(directory, shards, owner).map_err(ServerError::Store)?;
                 imported::settle(directory, |number| logs.keeps(number)).map_err(ServerError::Store)?;
                 let kept = Kept { jobs: logs.jobs(), dropped_bytes: logs.dropped_bytes };
-                Self { opened: Opened::Log { logs, durability: *durability }, kept }
+                let policies = policies::read(directory).map_err(ServerError::Store)?;
+                let (durability, directory) = (*durability, directory.clone());
+                Self { opened: Opened::Log { logs, durability, directory, policies }, kept }
             }
             StoreOptions::Rows(engine) => {
                 let unusable = |error: EngineError| {
@@ -91,22 +102,36 @@ impl OpenStore {
         numbers.filter(|&(number, owner)| owner_of_job(number, shards) != owner).collect()
     }
 
+    /// The retry policies that operators have set.
+    pub(super) fn policies(&self) -> Option<&policies::Kept> {
+        match &self.opened {
+            Opened::Log { policies, .. } => Some(policies),
+            Opened::Rows(_) => None,
+        }
+    }
+
     /// Starts a thread for each store and gives every shard its jobs. Each thread
     /// says `closed` when it ends, and if it was for an error, which one, and
-    /// the server ends. The lock is to be kept until all have ended.
+    /// the server ends.
     pub(super) fn start(
         self,
         event_loops: &mut [Parts],
         control: &Control,
         closed: &mpsc::Sender<()>,
         failed: &mpsc::Sender<StoreError>,
-    ) -> Result<Option<Lock>, ServerError> {
-        let (stores, number_max, durability, lock) = match self.opened {
-            Opened::Log { logs: Logs { logs, number_max, lock, .. }, durability } => {
+        log: &Log,
+    ) -> Result<Started, ServerError> {
+        let mut started = Started { threads: 0, lock: None };
+        let mut kept_policies = None;
+        let (stores, number_max, durability) = match self.opened {
+            Opened::Log { logs: Logs { logs, number_max, lock, .. }, durability, directory, policies } => {
+                started.lock = Some(lock);
+                kept_policies = Some(keep_policies(directory, policies, log, closed)?);
+                started.threads += 1;
                 let stores = logs.into_iter().map(|log| Box::new(log) as Box<dyn Store>).collect();
-                (stores, number_max, durability, Some(lock))
+                (stores, number_max, durability)
             }
-            Opened::Rows(Rows { stores, number_max, .. }) => (stores, number_max, Durability::Always, None),
+            Opened::Rows(Rows { stores, number_max, .. }) => (stores, number_max, Durability::Always),
         };
         for (parts, mut store) in event_loops.iter_mut().zip(stores) {
             let home = parts.addresses[parts.id.index()].clone();
@@ -132,10 +157,30 @@ impl OpenStore {
             let name = format!("store-{}", parts.id.index());
             let spawned = std::thread::Builder::new().name(name).spawn(body);
             spawned.map_err(system("a thread for each store"))?;
-            parts.kept = Some(reactor::Kept { jobs, number_max, orders });
+            started.threads += 1;
+            let policies = kept_policies.clone();
+            parts.kept = Some(reactor::Kept { jobs, number_max, orders, policies });
         }
-        Ok(lock)
+        Ok(started)
     }
+}
+
+/// Starts the thread that keeps retry policies; it says `closed` when it ends.
+fn keep_policies(
+    directory: PathBuf,
+    policies: policies::Kept,
+    log: &Log,
+    closed: &mpsc::Sender<()>,
+) -> Result<Sender<PolicyChange>, ServerError> {
+    let (sender, receiver) = unbounded();
+    let (log, closed) = (Arc::clone(log), closed.clone());
+    let body = move || {
+        or_abort(|| policies::run(&directory, policies, &receiver, &log));
+        let _left_behind = closed.send(());
+    };
+    let spawned = std::thread::Builder::new().name("retries".to_owned()).spawn(body);
+    spawned.map_err(system("a thread for the retry policies"))?;
+    Ok(sender)
 }
 
 /// Brings all that a store keeps to its shard, and then drops `kept`.

@@ -96,7 +96,6 @@ impl Owner {
         if same.standing == Standing::Foreground || self.unstored.awaits(same.number) {
             return Revived::Not;
         }
-        cx.counts.revived += 1;
         cx.counts.coalesced += 1;
         self.remove(at, cx);
         Revived::Joined

@@ -8,6 +8,7 @@
 mod support;
 
 mod restarts;
+mod retries;
 mod wal_tool;
 
 use std::path::Path;

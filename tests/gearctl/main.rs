@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod dead;
 mod lists;
 mod orders;
 mod submit;

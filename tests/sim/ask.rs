@@ -76,6 +76,9 @@ pub(crate) enum Admin {
     ShowJobs,
     ShowUniqueJobs,
     Workers,
+    ShowDead,
+    RequeueDead(u64),
+    PurgeDead(Option<u64>),
     Cancel(u64),
     Create(u8),
     Drop(u8),
@@ -87,7 +90,12 @@ impl Admin {
     pub(crate) fn is_list(self) -> bool {
         matches!(
             self,
-            Self::Status | Self::PriorityStatus | Self::ShowJobs | Self::ShowUniqueJobs | Self::Workers
+            Self::Status
+                | Self::PriorityStatus
+                | Self::ShowJobs
+                | Self::ShowUniqueJobs
+                | Self::Workers
+                | Self::ShowDead
         )
     }
 }
@@ -241,6 +249,10 @@ fn admin_line(admin: Admin, prefix: &HandlePrefix) -> Vec<u8> {
         Admin::ShowJobs => "show jobs\n".to_owned(),
         Admin::ShowUniqueJobs => "show unique jobs\n".to_owned(),
         Admin::Workers => "workers\n".to_owned(),
+        Admin::ShowDead => "show dead\n".to_owned(),
+        Admin::RequeueDead(number) => format!("requeue dead {}\n", prefix.handle(number)),
+        Admin::PurgeDead(None) => "purge dead *\n".to_owned(),
+        Admin::PurgeDead(Some(number)) => format!("purge dead {}\n", prefix.handle(number)),
         Admin::Cancel(number) => format!("cancel job {}\n", prefix.handle(number)),
         Admin::Create(function) => format!("create function f{function}\n"),
         Admin::Drop(function) => format!("drop function f{function}\n"),

@@ -99,14 +99,15 @@ impl Model {
             Work::Warning => {}
             Work::Status(numerator, denominator) => job.progress = (numerator, denominator),
             Work::Complete => job.completes.push(run),
-            Work::Fail => job.may_fail = true,
-            Work::Exception => {
-                job.exceptions.push(run);
-                job.may_fail = true;
-            }
+            Work::Fail => {}
+            Work::Exception => job.exceptions.push(run),
+        }
+        if matches!(what, Work::Fail | Work::Exception) {
+            return self.failed(number, run, race);
         }
         if what.is_last() {
             if race {
+                self.back_off(number, run);
                 self.job(number).state = State::Unsure;
             } else {
                 self.end(number);

@@ -6,6 +6,7 @@
 
 mod ask;
 mod client;
+mod dead;
 mod handed;
 mod link;
 mod model;

@@ -6,9 +6,10 @@
 //! outcomes are possible (a result races with a timeout), the job is unsure
 //! until the next rest, when `show jobs` decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gearshard::protocol::handle::HandlePrefix;
+use gearshard::protocol::retry::RetryPolicy;
 use gearshard::queue::job::Priority;
 use gearshard::shard::ids::{ConnId, Now};
 use gearshard::shard::settings::Retries;
@@ -122,6 +123,16 @@ pub(crate) enum Passed {
     NoJob,
 }
 
+/// The time between two attempts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    pub(crate) seconds: u32,
+    /// It is not over before, by any clock.
+    pub(crate) until_us: u64,
+    /// It is over by then, in unix seconds; known from the first rest on.
+    pub(crate) over_s: Option<u64>,
+}
+
 /// One job, by its handle.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
@@ -156,6 +167,10 @@ pub(crate) struct Job {
     pub(crate) over: Option<Tick>,
     /// As `show jobs` said at the last rest: it runs, but nobody is told.
     pub(crate) dead: bool,
+    /// It is not run before this is over.
+    pub(crate) wait: Option<Wait>,
+    /// It was given up, and that for certain as a background job.
+    pub(crate) must_be_letter: bool,
 }
 
 impl Job {
@@ -175,6 +190,13 @@ pub(crate) struct Model {
     pub(crate) oldest_us: u64,
     pub(crate) shards: u16,
     pub(crate) retries_max: Option<u32>,
+    pub(crate) policy: Option<RetryPolicy>,
+    /// The dead letters that the last rest has shown.
+    pub(crate) letters: BTreeSet<u64>,
+    /// Those that have joined other jobs.
+    pub(crate) letters_joined: u64,
+    /// Nothing is to begin any more.
+    pub(crate) ending: bool,
     pub(crate) prefix: HandlePrefix,
     pub(crate) links: Vec<Link>,
     /// Per shard and slot, the connection that was there last.
@@ -231,6 +253,10 @@ impl Model {
                 Retries::Unlimited => None,
                 Retries::Attempts(attempts) => Some(attempts.max(1)),
             },
+            policy: options.policy,
+            letters: BTreeSet::new(),
+            letters_joined: 0,
+            ending: false,
             prefix,
             links: Vec::new(),
             slots: vec![Vec::new(); usize::from(options.shards)],
@@ -364,6 +390,8 @@ impl Model {
             progress: (0, 0),
             over: None,
             dead: false,
+            wait: None,
+            must_be_letter: false,
         };
         self.jobs.insert(number, job);
         self.live.push(number);
@@ -384,15 +412,16 @@ impl Model {
         let State::Running(run) = job.state else { unreachable!("only a running job is lost") };
         let attempts = job.attempts;
         let cancelled = job.cancelled.is_some();
+        let surely = !job.may_fail;
         job.moved = true;
         job.visible = None;
         job.progress = (0, 0);
         job.state = State::Waiting;
         self.runs[run].lost = true;
         tell!(self, "  model: {number} lost by run {run}, attempt {attempts}");
+        self.back_off(number, run);
         if retries_max.is_some_and(|max| attempts >= max) {
-            self.job(number).may_fail = true;
-            self.end(number);
+            self.given_up(number, surely);
         } else if cancelled {
             self.end(number);
         } else if retries_max.is_some() && self.jobs[&number].lost_unseen {

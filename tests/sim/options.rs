@@ -1,5 +1,6 @@
 //! What one seed's world is made of.
 
+use gearshard::protocol::retry::{Causes, RetryPolicy, Then};
 use gearshard::shard::settings::{Retries, Wakeup};
 
 /// Everything that a seed decides before the first event.
@@ -10,6 +11,8 @@ pub(crate) struct Options {
     pub(crate) shards: u16,
     pub(crate) wakeup: Wakeup,
     pub(crate) retries: Retries,
+    /// Of every function; what it allows stands in `retries`, too.
+    pub(crate) policy: Option<RetryPolicy>,
     /// How many function names there are.
     pub(crate) functions: u8,
     /// How many of them a worker registers at most.
@@ -78,7 +81,7 @@ impl Options {
         let r = &mut rng;
         let wide = r.u8(..20) == 0;
         let functions = if wide { 60 } else { r.u8(1..=8) };
-        Self {
+        let options = Self {
             seed,
             events,
             shards: r.u16(1..=8),
@@ -87,6 +90,7 @@ impl Options {
                 1 => Wakeup::Count(r.u32(1..=3)),
                 _ => Wakeup::OnePerJob,
             },
+            policy: None,
             retries: if r.u8(..3) == 0 { Retries::Attempts(r.u32(0..=3)) } else { Retries::Unlimited },
             functions,
             functions_of_worker: if wide { 60 } else { r.u8(1..=functions) },
@@ -116,6 +120,31 @@ impl Options {
             durable: r.bool(),
             queue_bytes: if r.bool() { Some([0, 0, 300, 3_000][r.usize(..4)]) } else { None },
             grab_open_us: [0, 1_000, 1_000, 20_000][r.usize(..4)],
+        };
+        if seed % 3 == 2 { options.with_policy(r) } else { options }
+    }
+
+    /// The same world, in which runs that come to nothing are tried again. Waits
+    /// are measured, so nobody sets the clock; what would hide an attempt or a
+    /// dead letter is left out.
+    fn with_policy(self, r: &mut fastrand::Rng) -> Self {
+        let attempts = r.u16(1..=4);
+        let backoff_s = r.u32(..3);
+        let policy = RetryPolicy {
+            attempts,
+            on: Causes { lost: true, timeout: true, fail: r.bool() },
+            backoff_s,
+            max_backoff_s: backoff_s + r.u32(..3),
+            then: if r.u8(..4) == 0 { Then::Drop } else { Then::Dead },
+        };
+        Self {
+            retries: Retries::Attempts(attempts.into()),
+            policy: Some(policy),
+            clock_jumps: false,
+            mixed: false,
+            limits: false,
+            drops: false,
+            ..self
         }
     }
 }

@@ -3,6 +3,7 @@
 use gearshard::shard::message::Refusal;
 
 use crate::client::{Client, Operator};
+use crate::dead;
 use crate::link::{Link, LinkId};
 use crate::options::Options;
 use crate::rest;
@@ -146,6 +147,7 @@ impl Play {
     /// there is; then everybody leaves, and nothing must be left.
     fn finish(&mut self) {
         self.rest(true);
+        self.world.model.ending = true;
         self.world.refuse_submits(None);
         let world = &mut self.world;
         if world.rng.bool() {
@@ -157,9 +159,7 @@ impl Play {
             self.workers.push(worker);
         }
         self.work_off();
-        let world = &mut self.world;
-        world.set_unix(world.model.now.unix_us + 60_000_000);
-        self.work_off();
+        self.work_off_later();
         let world = &mut self.world;
         self.workers.iter_mut().for_each(|worker| worker.leave(world));
         self.quiet();
@@ -170,6 +170,7 @@ impl Play {
         last.connect_to(world, 0);
         self.workers.push(last);
         self.work_off();
+        self.work_off_later();
         let world = &mut self.world;
         self.clients.iter_mut().for_each(|client| client.leave(world));
         self.operators
@@ -179,12 +180,26 @@ impl Play {
         self.rest(true);
         let jobs: u64 = (0..self.world.shards()).map(|at| self.world.shard(at).counts().jobs).sum();
         ensure!(jobs == 0, NoJobLeftOver, "{jobs} jobs are left after all was done");
+        dead::purge_all(&mut self.world, self.auditor);
         self.world.hang_up(self.auditor);
         self.world.run_until_quiet();
         for at in 0..self.world.shards() {
             let counts = self.world.shard(at).counts();
             ensure!(counts.job_bytes == 0, MemoryReturned, "shard {at}: {counts:?}");
             ensure!(counts.connections == 0, CountersAddUp, "shard {at}: {counts:?}");
+        }
+    }
+
+    /// The same when what is for later has come, and all that is tried again.
+    fn work_off_later(&mut self) {
+        let Some(policy) = self.world.options.policy else {
+            let world = &mut self.world;
+            world.set_unix(world.model.now.unix_us + 60_000_000);
+            return self.work_off();
+        };
+        for _ in 0..=policy.attempts {
+            self.world.pass(60_000_000);
+            self.work_off();
         }
     }
 

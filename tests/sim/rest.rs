@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use gearshard::queue::change::{Death, RetryState};
 use gearshard::queue::job::Priority;
 
 use crate::ask::{Admin, Ask, parse_function};
 use crate::client::ask_for_status;
+use crate::dead;
 use crate::link::{Expected, LinkId, News};
 use crate::model::{Fate, Model, State, tell};
 use crate::rules::{broken, ensure};
@@ -25,9 +27,11 @@ struct Row {
 pub(crate) fn check(world: &mut World, auditor: LinkId, patience_passed: bool) {
     nothing_is_due(&world.model);
     let lists = ask_lists(world, auditor);
-    let [status, priorities, jobs, uniques, workers] = &lists;
-    compare_store(world, jobs);
+    let [status, priorities, jobs, uniques, workers, letters] = &lists;
+    let letters = dead::read(&world.model, letters);
+    compare_store(world, jobs, &letters);
     let ghosts = compare_jobs(&mut world.model, jobs);
+    dead::compare(&mut world.model, &letters);
     compare_ends(&world.model);
     compare_status(&mut world.model, status, priorities, ghosts);
     compare_uniques(&world.model, uniques, ghosts);
@@ -47,6 +51,7 @@ pub(crate) fn check(world: &mut World, auditor: LinkId, patience_passed: bool) {
     world.run_until_quiet();
     while world.read(auditor).is_some() {}
     world.model.resting = false;
+    dead::order(world, auditor);
 }
 
 fn nothing_is_due(model: &Model) {
@@ -64,9 +69,15 @@ fn nothing_is_due(model: &Model) {
     }
 }
 
-fn ask_lists(world: &mut World, auditor: LinkId) -> [Vec<String>; 5] {
-    let questions =
-        [Admin::Status, Admin::PriorityStatus, Admin::ShowJobs, Admin::ShowUniqueJobs, Admin::Workers];
+fn ask_lists(world: &mut World, auditor: LinkId) -> [Vec<String>; 6] {
+    let questions = [
+        Admin::Status,
+        Admin::PriorityStatus,
+        Admin::ShowJobs,
+        Admin::ShowUniqueJobs,
+        Admin::Workers,
+        Admin::ShowDead,
+    ];
     for admin in questions {
         world.send(auditor, Ask::Admin(admin));
     }
@@ -80,7 +91,7 @@ fn ask_lists(world: &mut World, auditor: LinkId) -> [Vec<String>; 5] {
     }
     match answers.try_into() {
         Ok(answers) => answers,
-        Err(answers) => broken!(EveryRequestAnswered, "five lists were asked for: {answers:?}"),
+        Err(answers) => broken!(EveryRequestAnswered, "six lists were asked for: {answers:?}"),
     }
 }
 
@@ -88,8 +99,8 @@ fn numbers(line: &str) -> Vec<u64> {
     line.split('\t').skip(1).map(|field| field.parse().expect("a number")).collect()
 }
 
-/// At rest a store has the background jobs, and nothing else.
-fn compare_store(world: &World, lines: &[String]) {
+/// At rest a store has the background jobs and the dead letters, and nothing else.
+fn compare_store(world: &World, lines: &[String], letters: &BTreeMap<u64, (u16, Death)>) {
     let Some(kept) = world.kept() else { return };
     let mut listed = BTreeMap::new();
     for line in lines {
@@ -97,8 +108,14 @@ fn compare_store(world: &World, lines: &[String]) {
         let number = world.model.prefix.parse(handle.as_bytes()).expect("a handle");
         let [losses, _, background] = numbers(line)[..] else { panic!("four columns: {line}") };
         if background == 1 {
-            listed.insert(number, u16::try_from(losses).expect("few losses"));
+            let losses = u16::try_from(losses).expect("few losses");
+            // Nobody lists the time that a job waits for; that it is not run before is seen elsewhere.
+            let not_before_s = kept.get(&number).map_or(0, |state| state.not_before_s);
+            listed.insert(number, RetryState { losses, not_before_s, death: None });
         }
+    }
+    for (&number, &(losses, death)) in letters {
+        listed.insert(number, RetryState { losses, not_before_s: 0, death: Some(death) });
     }
     ensure!(kept == listed, StoreEqualsJobs, "stored: {kept:?}, listed: {listed:?}");
 }
@@ -178,7 +195,8 @@ fn settle(model: &mut Model, number: u64, row: Option<Row>) {
                     let gone = may && (spent || !wanted || job.cancelled.is_some());
                     ensure!(gone, NoJobLost, "job {number} ran and is gone");
                     model.runs[run].lost = true;
-                    model.job(number).may_fail = true;
+                    let surely = spent && wanted && !model.jobs[&number].may_fail;
+                    model.given_up(number, surely);
                     over(model, number, tick);
                 }
             }
@@ -196,6 +214,10 @@ fn settle(model: &mut Model, number: u64, row: Option<Row>) {
             timed.for_each(|run| run.lost = true);
             model.job(number).state = State::Waiting;
             model.job(number).moved = true;
+            let last = model.runs.iter().rposition(|run| run.number == number);
+            if let (None, Some(run)) = (model.jobs[&number].wait, last) {
+                model.back_off(number, run);
+            }
         }
         (State::Ended, _) => unreachable!("ended jobs are not live"),
     }
@@ -226,6 +248,7 @@ fn check_background(model: &Model, number: u64, row: Row) {
 
 fn lost_to_time(model: &mut Model, number: u64, run: usize) {
     model.runs[run].lost = true;
+    model.back_off(number, run);
     let job = model.job(number);
     job.state = State::Waiting;
     job.moved = true;
@@ -365,24 +388,33 @@ fn compare_workers(model: &Model, lines: &[String]) {
 fn compare_counts(world: &World, jobs: usize) {
     let mut total = 0;
     let mut noops = 0;
+    let (mut letters, mut died) = (0, 0);
     for at in 0..world.shards() {
         let counts = world.shard(at).counts();
         total += counts.jobs;
         noops += counts.noops;
-        let ended = counts.submitted - counts.jobs;
-        let results = counts.completed + counts.failed + counts.dropped;
+        let ended = counts.submitted + counts.revived - counts.jobs;
+        let results = counts.completed + counts.failed + counts.dropped + counts.died;
         // A job that ends unheard was counted when its clients left.
         ensure!(
             results <= ended && ended <= results + counts.abandoned + counts.cancelled,
             CountersAddUp,
             "shard {at}: {counts:?}"
         );
-        ensure!((counts.jobs == 0) == (counts.job_bytes == 0), MemoryReturned, "shard {at}: {counts:?}");
+        letters += counts.dead;
+        died += counts.died - counts.revived - counts.purged;
+        ensure!(
+            (counts.jobs + counts.dead == 0) == (counts.job_bytes == 0),
+            MemoryReturned,
+            "shard {at}: {counts:?}"
+        );
         ensure!(counts.open_replies == 0, CountersAddUp, "shard {at}: {counts:?}");
         let open = world.model.links.iter().filter(|link| link.open && link.home == at).count();
         ensure!(counts.connections == open as u64, CountersAddUp, "shard {at} has {open}: {counts:?}");
     }
     ensure!(total == jobs as u64, CountersAddUp, "{total} jobs counted, {jobs} listed");
+    let (listed, joined) = (world.model.letters.len() as u64, world.model.letters_joined);
+    ensure!(letters == listed && died - joined == listed, CountersAddUp, "{letters}, {died}, not {listed}");
     ensure!(noops == world.model.noops, CountersAddUp, "{noops} NOOPs counted, {} seen", world.model.noops);
 }
 
@@ -391,7 +423,7 @@ fn see_everything(model: &mut Model) {
     let now_s = model.now.unix_us / 1_000_000;
     let tick = model.next_tick();
     for number in model.live.clone() {
-        let due = model.not_before_s(&model.jobs[&number]) <= now_s;
+        let due = model.not_before_s(&model.jobs[&number]) <= now_s && model.has_waited(number);
         let job = &model.jobs[&number];
         if job.state == State::Waiting && due {
             model.judge(job, "and still waits");

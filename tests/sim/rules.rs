@@ -38,8 +38,13 @@ pub(crate) enum Rule {
     NotRunAfterItsEnd,
     /// P6: what a lost worker held waits again.
     RequeuedAfterLoss,
-    /// P6: at most as many attempts as `--job-retries` allows.
+    /// P6: at most as many attempts as `--job-retries` or the policy allows.
     RetriesObeyed,
+    /// No attempt before its back-off is over.
+    BackoffNotEarly,
+    /// A background job that was given up is listed as a dead letter until an operator takes it,
+    /// and no other job is.
+    DeadLettersKept,
     /// P6: a foreground job without clients is gone at rest and does not run.
     AbandonedIsGone,
     /// A cancelled or dropped job is gone and does not run.

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use gearshard::queue::change::{Change, Progress, ReadBack, StoredJob};
+use gearshard::queue::change::{Change, Progress, ReadBack, RetryState, StoredJob};
 
 /// Confirms later what it was handed, some changes at a time.
 #[derive(Default)]
 pub(crate) struct Store {
     handed: VecDeque<Change>,
     confirmed: u64,
-    /// Jobs that it would give back after a crash, with their losses.
+    /// Jobs that it would give back after a crash.
     kept: BTreeMap<u64, StoredJob>,
     asked: VecDeque<Vec<u64>>,
 }
@@ -19,9 +19,9 @@ impl Store {
         self.handed.push_back(change);
     }
 
-    /// The jobs that it would give back after a crash, with their losses.
-    pub(crate) fn losses(&self) -> BTreeMap<u64, u16> {
-        self.kept.iter().map(|(&number, job)| (number, job.losses)).collect()
+    /// What the jobs would be that it would give back after a crash.
+    pub(crate) fn states(&self) -> BTreeMap<u64, RetryState> {
+        self.kept.iter().map(|(&number, job)| (number, job.state())).collect()
     }
 
     pub(crate) fn ask(&mut self, numbers: Vec<u64>) {
@@ -55,7 +55,8 @@ impl Store {
                     assert!(before.is_none(), "job {number} is stored twice");
                 }
                 Change::Altered { number, state } => {
-                    self.kept.get_mut(&number).expect("a lost job is stored").losses = state.losses;
+                    let job = self.kept.get_mut(&number).expect("a job that is tried again is stored");
+                    *job = job.clone().with(state);
                 }
                 Change::Removed { number } => {
                     self.kept.remove(&number).expect("a job that ends is stored");

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use fastrand::Rng;
 use gearshard::protocol::decode::decode;
 use gearshard::protocol::handle::HandlePrefix;
-use gearshard::queue::change::Change;
+use gearshard::queue::change::{Change, RetryState};
 use gearshard::shard::ids::{ConnId, Now, ShardId};
 use gearshard::shard::message::{Leaves, Message, Refusal};
 use gearshard::shard::outbox::{Event, Outbox, Tail, Urgency};
@@ -93,6 +93,7 @@ impl World {
             wake_patience_us: PATIENCE_US,
             grab_open_us: options.grab_open_us,
             durable: options.durable,
+            policies: options.policy.map(|policy| (b"*"[..].into(), Some(policy))).into_iter().collect(),
             ..Settings::default()
         });
         let now = Now { mono_us: 1_000_000, unix_us: 1_700_000_000_000_000 + rng.u64(..1_000_000) };
@@ -340,9 +341,9 @@ impl World {
         }
     }
 
-    /// What the stores would give back, with the losses; `None` where jobs are kept in memory only.
-    pub(crate) fn kept(&self) -> Option<BTreeMap<u64, u16>> {
-        let kept = self.cells.iter().flat_map(|cell| cell.store.losses());
+    /// What the stores would give back; `None` where jobs are kept in memory only.
+    pub(crate) fn kept(&self) -> Option<BTreeMap<u64, RetryState>> {
+        let kept = self.cells.iter().flat_map(|cell| cell.store.states());
         self.options.durable.then(|| kept.collect())
     }
 

@@ -195,6 +195,7 @@ impl Model {
         });
         let job = self.job(number);
         job.state = State::Running(run);
+        job.wait = None;
         job.attempts += 1;
         job.visible = None;
         job.progress = (0, 0);
@@ -223,6 +224,7 @@ impl Model {
 
     fn check_run(&mut self, link: LinkId, grab: &Asked, number: u64, tick: u64) {
         let now = self.now;
+        self.check_wait(number);
         let job = &self.jobs[&number];
         match job.state {
             State::Ended => broken!(
@@ -558,6 +560,8 @@ impl Model {
                     job.suspects.clear();
                 }
             }
+            Admin::RequeueDead(number) => self.requeued(number, &lines[0]),
+            Admin::PurgeDead(which) => self.purged(which, &lines[0]),
             Admin::Drop(function) if confirmed => self.dropped(function, handed),
             Admin::Cancel(_) | Admin::Drop(_) => {
                 ensure!(lines[0].starts_with("ERR "), RepliesInOrder, "{admin:?} got {lines:?}");

@@ -14,9 +14,12 @@
 //! Whatever the server sends, or does not send, every call ends within the
 //! timeout and keeps a bounded part of it.
 
+mod dead;
 mod error;
 mod rows;
 
+pub use crate::protocol::retry::{BadPolicy, Cause, Causes, EVERY_FUNCTION, RetryPolicy, Then};
+pub use dead::{DeadLetter, DeadLetters};
 pub use error::AdminError;
 pub use rows::{FunctionActivity, FunctionPriorities, FunctionStatus, Peer, QueuedJob};
 

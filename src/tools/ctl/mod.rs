@@ -7,6 +7,7 @@
 mod bar;
 mod cancel;
 mod completions;
+mod dead;
 mod drain;
 mod failure;
 mod fleet;
@@ -17,6 +18,7 @@ mod man;
 mod maxqueue;
 mod pattern;
 mod ping;
+mod retry;
 mod status;
 mod submit;
 mod table;
@@ -53,6 +55,8 @@ enum Task {
     Cancel(cancel::Options),
     Drain(drain::Options),
     Maxqueue(maxqueue::Options),
+    Retry(retry::Options),
+    Dead(dead::Options),
     Ping(ping::Options),
     Version(version::Options),
     Completions(completions::Options),
@@ -80,6 +84,8 @@ pub(super) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         Task::Cancel(options) => cancel::run(options, servers),
         Task::Drain(options) => drain::run(options, servers),
         Task::Maxqueue(options) => maxqueue::run(options, servers),
+        Task::Retry(options) => retry::run(options, servers),
+        Task::Dead(options) => dead::run(options, servers),
         Task::Ping(options) => ping::run(options, servers),
         Task::Version(options) => version::run(options, servers),
         Task::Completions(options) => completions::run(options, Command::command()),
