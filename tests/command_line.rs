@@ -246,6 +246,7 @@ const OURS: &[(&[&str], &str)] = &[
     (&["--max-memory=0"], ""),
     (&["--max-memory=50%"], ""),
     (&["--max-memory=2G"], ""),
+    (&["--max-queue-memory=1G"], ""),
     (
         &["--max-memory=101%"],
         "the argument ('101%') for option '--max-memory' is invalid: a size is a number of bytes, or a number \

@@ -67,6 +67,8 @@ const SPARE_DESCRIPTORS: u64 = 64;
 const SHARD_DESCRIPTORS: u64 = 4;
 /// How long the shards may take to close their connections before `run` returns without them.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// The same, when all jobs are written only then.
+const STORE_PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Where a server listens, after binding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -350,8 +352,12 @@ impl Server {
         if accepted.is_err() {
             stop_all(&inboxes);
         }
+        let patience = match self.options.store {
+            Some(StoreOptions::Rows(EngineOptions::Sqlite { on_shutdown: true, .. })) => STORE_PATIENCE,
+            _ => STOP_PATIENCE,
+        };
         for _ in 0..threads {
-            if all_closed.recv_timeout(STOP_PATIENCE).is_err() {
+            if all_closed.recv_timeout(patience).is_err() {
                 log(Level::Error, format_args!("A shard or its store does not stop; leaving without it"));
                 break;
             }

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::replay::{Found, Keys};
 use super::{Engine, EngineError, Key, News, Row, Tell, key};
@@ -234,8 +234,8 @@ impl<E: Engine> Store for RowStore<E> {
         }
         let batch = self.fold(changes);
         if !self.stuck.is_empty() {
-            let is_new = |key: &Key| batch.new.iter().any(|(_, row)| row.name() == *key);
-            self.stuck.retain(|key| !is_new(key));
+            let new: HashSet<Key> = batch.new.iter().map(|(_, row)| row.name()).collect();
+            self.stuck.retain(|key| !new.contains(key));
         }
         if let Err(error) = self.apply_what_can_be(&batch) {
             self.went_away(&error.to_string());
