@@ -2,7 +2,7 @@
 //!
 //! gearmand 1.1.20 does not start when such a hash has another field, so what
 //! it has no place for stands in a hash of its own, outside of its prefix: a
-//! [`Note`] for each job. Jobs that gearmand has written have none. A batch
+//! `Note` for each job. Jobs that gearmand has written have none. A batch
 //! that adds jobs is one transaction (MULTI, EXEC), and what it relies on is watched.
 //!
 //! What Redis has acknowledged is as safe as its own settings make it; see
