@@ -39,7 +39,7 @@ const QUEUE_TYPES: [QueueType; 9] = [
     queue_type("Postgres", "libpq", Some("postgres"), cfg!(feature = "postgres")),
     queue_type("MySQL", "mysql", Some("mysql"), cfg!(feature = "mysql")),
     queue_type("redis", "redis", Some("redis"), cfg!(feature = "redis")),
-    queue_type("libmemcached", "libmemcached", Some("memcached"), false),
+    queue_type("libmemcached", "libmemcached", Some("memcached"), cfg!(feature = "memcached")),
     queue_type("libtokyocabinet", "libtokyocabinet", None, false),
     queue_type("libdrizzle", "libdrizzle", None, false),
 ];

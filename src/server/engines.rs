@@ -9,6 +9,11 @@ use crate::storage::rows::{Engine, EngineError};
 /// When it cannot be used, or is not built in.
 pub(super) fn open(options: &EngineOptions) -> Result<Box<dyn Engine>, EngineError> {
     match options {
+        #[cfg(feature = "memcached")]
+        EngineOptions::Memcached { servers, prefix } => {
+            use crate::storage::rows::memcached::Memcached;
+            Ok(Box::new(Memcached::open(servers, prefix)?))
+        }
         #[cfg(feature = "mysql")]
         EngineOptions::MySql { host, port, user, password, database, table } => {
             use crate::storage::rows::mysql::{Login, MySql};

@@ -202,6 +202,7 @@ impl Rows {
     /// Opens the engine of a queue type, and reads what it has.
     fn open(options: &EngineOptions, shards: u16, tell: &Tell) -> Result<Self, EngineError> {
         let mut engines = engines::open_for(options, shards)?;
+        engines[0].warnings()?.iter().for_each(|why| tell(&News::Unsafe(why)));
         let now_us = Clock::start().now().unix_us;
         let owner = |function: &[u8]| owner_of(function, shards).0;
         let Replay { shards, number_max } = replay_rows(&mut engines[0], shards, owner, now_us, tell)?;
@@ -221,7 +222,7 @@ fn teller(log: &Log) -> Tell {
     Arc::new(move |news| {
         let level = match news {
             News::Away(_) | News::Refused(..) | News::Bad(_) | News::MoreBad(_) => Level::Error,
-            News::Twice(_) => Level::Warning,
+            News::Twice(_) | News::Unsafe(_) => Level::Warning,
             News::Back => Level::Notice,
         };
         log(level, format_args!("{news}"));

@@ -93,4 +93,9 @@ fn gearmand_reads_what_we_have_written_and_what_it_ends_is_over() {
     // A note of ours that is left does not count for another job of gearmand's.
     redis.cli(&["hset", "_gear_-later-4", "data", "another", "priority", "1"]);
     assert_eq!(rows(&redis), [row("later", "4", b"another")]);
+    // They go with the next batch of whoever has read them.
+    let mut engine = engine(&redis);
+    read(&mut engine);
+    engine.apply(&[], &[key(&row("later", "4", b""))]).unwrap();
+    assert_eq!(redis.keys(), [""; 0]);
 }

@@ -23,6 +23,8 @@ mod engine_kills;
 mod faulty;
 mod gearmand;
 mod leaving;
+mod memcached;
+mod redis;
 mod rows;
 mod rules;
 mod sql;
@@ -63,6 +65,9 @@ pub trait Kind: Sized {
 
 /// A store with a row for each job.
 pub trait Rows: Kind {
+    /// Whether gearmand 1.1.20 reads workloads behind their first NUL.
+    const GEARMAND_READS_NULS: bool = true;
+
     /// What gearmand 1.1.20 is told to use it.
     fn gearmand_args(&self) -> Vec<String>;
 
@@ -74,7 +79,6 @@ pub trait Rows: Kind {
 }
 
 /// A store in another process, which may end.
-#[allow(dead_code, reason = "for the kinds that can go away")]
 pub trait Leaves: Rows {
     /// Ends it, without any consent.
     fn stop_engine(&mut self);

@@ -14,6 +14,7 @@ pub mod databases;
 pub mod kill_loop;
 pub mod loadgen;
 pub mod markup;
+pub mod memcached;
 pub mod peers;
 pub mod pieces;
 pub mod process;

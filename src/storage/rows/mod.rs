@@ -6,6 +6,8 @@
 pub mod at_end;
 pub mod job;
 mod key;
+#[cfg(feature = "memcached")]
+pub mod memcached;
 #[cfg(feature = "mysql")]
 pub mod mysql;
 #[cfg(feature = "postgres")]
@@ -105,6 +107,8 @@ pub enum News<'a> {
     MoreBad(usize),
     /// Two rows are one job; the later one was taken out.
     Twice(&'a Key),
+    /// Jobs are less safe than they seem: why.
+    Unsafe(&'a str),
 }
 
 impl fmt::Display for News<'_> {
@@ -120,6 +124,7 @@ impl fmt::Display for News<'_> {
             Self::Twice(key) => {
                 write!(f, "Taken out of the durable queue: {key}, which coalesces with an earlier row")
             }
+            Self::Unsafe(why) => f.write_str(why),
         }
     }
 }
@@ -160,6 +165,14 @@ pub trait Engine: Send {
     /// # Errors
     /// When the engine cannot be reached or used.
     fn connect(&mut self) -> Result<(), EngineError>;
+
+    /// What in its settings makes jobs less safe than they seem.
+    ///
+    /// # Errors
+    /// When it cannot be reached.
+    fn warnings(&mut self) -> Result<Vec<String>, EngineError> {
+        Ok(Vec::new())
+    }
 }
 
 impl<E: Engine + ?Sized> Engine for Box<E> {
@@ -177,6 +190,10 @@ impl<E: Engine + ?Sized> Engine for Box<E> {
 
     fn connect(&mut self) -> Result<(), EngineError> {
         (**self).connect()
+    }
+
+    fn warnings(&mut self) -> Result<Vec<String>, EngineError> {
+        (**self).warnings()
     }
 }
 

@@ -6,7 +6,7 @@
 //! that adds jobs is one transaction (MULTI, EXEC), and what it relies on is watched.
 //!
 //! What Redis has acknowledged is as safe as its own settings make it; see
-//! [`Redis::warnings`].
+//! [`Engine::warnings`].
 
 mod keys;
 mod place;
@@ -46,8 +46,8 @@ pub struct Redis {
     connection: Option<Connection>,
     /// The sequence of the newest job that is known.
     sequence: u64,
-    /// Keys of notes that gearmand has made void.
-    void: Vec<Vec<u8>>,
+    /// Notes that gearmand has made void, by key: they go with the next batch.
+    void: Vec<(Vec<u8>, String)>,
 }
 
 impl std::fmt::Debug for Redis {
@@ -73,30 +73,6 @@ impl Redis {
         let mut redis = Self { client, address, names, connection: None, sequence: 0, void: Vec::new() };
         redis.connect()?;
         Ok(redis)
-    }
-
-    /// Where the server's settings make jobs less safe than they seem, for the log.
-    ///
-    /// # Errors
-    /// When the server cannot be reached.
-    pub fn warnings(&mut self) -> Result<Vec<String>, EngineError> {
-        let mut asked = pipe();
-        for name in ["appendonly", "appendfsync", "maxmemory", "maxmemory-policy"] {
-            asked.cmd("CONFIG").arg("GET").arg(name);
-        }
-        let answers: Vec<RedisResult<HashMap<String, String>>> = self.query(asked.ignore_errors())?;
-        let mut settings = HashMap::new();
-        for answer in answers {
-            let Ok(answer) = answer else {
-                let address = &self.address;
-                return Ok(vec![format!(
-                    "{address} does not say when it writes to its disk (CONFIG GET is forbidden): only with \
-                     appendonly yes and appendfsync always are acknowledged jobs safe"
-                )]);
-            };
-            settings.extend(answer);
-        }
-        Ok(weak_settings(&self.address, &settings))
     }
 
     /// Runs commands; the connection is given up when that fails.
@@ -143,8 +119,7 @@ impl Redis {
         for some in out.chunks(ARGUMENTS) {
             batch.cmd("DEL").arg(some);
         }
-        let notes: Vec<&Vec<u8>> = places.out.iter().chain(&self.void).collect();
-        for some in notes.chunks(ARGUMENTS) {
+        for some in places.out.chunks(ARGUMENTS) {
             batch.cmd("HDEL").arg(&self.names.notes).arg(some);
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
@@ -162,10 +137,58 @@ impl Redis {
         }
         let done: Option<Vec<Value>> = self.query(&batch)?;
         self.sequence = sequence;
-        if done.is_some() {
-            self.void.clear();
-        }
         Ok(done.is_some())
+    }
+
+    /// Takes out the notes that are void, unless somebody is at work on notes just now.
+    fn forget_void(&mut self) -> Result<(), EngineError> {
+        let some: Vec<_> = self.void.drain(..self.void.len().min(ARGUMENTS)).collect();
+        if some.is_empty() {
+            return Ok(());
+        }
+        let mut asked = pipe();
+        asked.cmd("WATCH").arg(&self.names.notes).ignore();
+        asked.cmd("HMGET").arg(&self.names.notes);
+        for (key, _) in &some {
+            asked.arg(key);
+        }
+        let (texts,): (Vec<Option<String>>,) = self.query(&asked)?;
+        let mut batch = pipe();
+        // Another job may have come under the same key since. No key is empty, but a list of none is an error.
+        batch.atomic().cmd("HDEL").arg(&self.names.notes).arg("");
+        for ((key, text), found) in some.iter().zip(texts) {
+            if found.as_ref() == Some(text) {
+                batch.arg(key);
+            }
+        }
+        let done: Option<Vec<Value>> = self.query(&batch)?;
+        if done.is_none() {
+            self.void.extend(some);
+        }
+        Ok(())
+    }
+
+    /// Finds the notes of jobs that gearmand has taken out.
+    fn find_void(&mut self) -> Result<(), EngineError> {
+        let mut cursor = 0u64;
+        loop {
+            let mut asked = pipe();
+            asked.cmd("HSCAN").arg(&self.names.notes).arg(cursor).arg("COUNT").arg(SCANNED_AT_ONCE);
+            let ((next, notes),): ((u64, Vec<(Vec<u8>, String)>),) = self.query(&asked)?;
+            if !notes.is_empty() {
+                let mut asked = pipe();
+                for (key, _) in &notes {
+                    asked.cmd("EXISTS").arg(key);
+                }
+                let there: Vec<bool> = self.query(&asked)?;
+                let gone = notes.into_iter().zip(there).filter(|(_, there)| !there);
+                self.void.extend(gone.map(|(note, _)| note));
+            }
+            cursor = next;
+            if cursor == 0 {
+                return Ok(());
+            }
+        }
     }
 
     /// Every key of a job, the oldest first, with about how many bytes its data has.
@@ -258,8 +281,8 @@ impl Redis {
         let priority = priority.and_then(priority_of).ok_or("its priority is not 0, 1 or 2")?;
         let noted = note.filter(|note| note.fits(&data));
         let noted = noted.and_then(|note| Some((note, self.names.noted(key, &note)?)));
-        if note.is_some() && noted.is_none() {
-            self.void.push(key.to_vec());
+        if let (Some(note), None) = (note, noted) {
+            self.void.push((key.to_vec(), note.text()));
         }
         let not_before_s = noted.map_or(0, |(note, _)| note.not_before_s);
         let named = match (noted, fields.get(&b"function"[..]), fields.get(&b"unique"[..])) {
@@ -288,6 +311,7 @@ impl Engine for Redis {
     }
 
     fn apply(&mut self, new: &[Row<'_>], gone: &[Key]) -> Result<(), EngineError> {
+        self.forget_void()?;
         for _ in 0..ATTEMPTS {
             let places = self.places(new, gone)?;
             if self.write(new, &places)? {
@@ -299,8 +323,16 @@ impl Engine for Redis {
 
     fn read(&mut self, each: &mut dyn FnMut(Result<Row<'static>, BadRow>)) -> Result<(), EngineError> {
         self.void.clear();
+        let keys = self.keys()?;
+        let noted = keys.iter().filter(|(sequence, ..)| *sequence > 0).count() as u64;
+        let mut asked = pipe();
+        asked.cmd("HLEN").arg(&self.names.notes);
+        let (notes,): (u64,) = self.query(&asked)?;
+        if notes > noted {
+            self.find_void()?;
+        }
         let (mut some, mut bytes) = (Vec::new(), 0);
-        for (_, key, length) in self.keys()? {
+        for (_, key, length) in keys {
             if some.len() == READ_AT_ONCE.0 || (bytes + length > READ_AT_ONCE.1 && !some.is_empty()) {
                 self.read_some(&some, each)?;
                 some.clear();
@@ -323,6 +355,26 @@ impl Engine for Redis {
         });
         self.connection = Some(connected.map_err(|error| failed(&self.address, error))?);
         Ok(())
+    }
+
+    fn warnings(&mut self) -> Result<Vec<String>, EngineError> {
+        let mut asked = pipe();
+        for name in ["appendonly", "appendfsync", "maxmemory", "maxmemory-policy"] {
+            asked.cmd("CONFIG").arg("GET").arg(name);
+        }
+        let answers: Vec<RedisResult<HashMap<String, String>>> = self.query(asked.ignore_errors())?;
+        let mut settings = HashMap::new();
+        for answer in answers {
+            let Ok(answer) = answer else {
+                let address = &self.address;
+                return Ok(vec![format!(
+                    "{address} does not say when it writes to its disk (CONFIG GET is forbidden): only with \
+                     appendonly yes and appendfsync always are acknowledged jobs safe"
+                )]);
+            };
+            settings.extend(answer);
+        }
+        Ok(weak_settings(&self.address, &settings))
     }
 }
 
