@@ -1,12 +1,13 @@
 //! Jobs of gearmand's stores come into a log: each one once, whatever happens on the way.
 
-#![cfg(all(feature = "client", feature = "redis"))]
+#![cfg(all(feature = "client", feature = "redis", feature = "sqlite"))]
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod from_redis;
+mod from_sqlite;
 mod interrupted;
 mod refused;
 

@@ -16,7 +16,8 @@ fn refusal(words: &[&str]) -> String {
 fn wrong_words_are_refused() {
     let dir = TempDir::new();
     let wal = format!("--wal-dir={}", dir.path().join("log").display());
-    let cases: [(&[&str], &str); 7] = [
+    let missing = format!("--libsqlite3-db={}", dir.path().join("none.db").display());
+    let cases: [(&[&str], &str); 8] = [
         (&[], "needs --queue-type"),
         (&["--queue-type=wal", &wal], "needs --queue-type"),
         (&["--queue-type=builtin", &wal], "needs --queue-type"),
@@ -24,6 +25,7 @@ fn wrong_words_are_refused() {
         (&["--queue-type=libtokyocabinet", &wal], "not built into this version"),
         (&["--queue-type=redis"], "needs --wal-dir"),
         (&["--queue-type=redis", &wal, "--no-such-option"], "no-such-option"),
+        (&["--queue-type=libsqlite3", &wal, &missing], "none.db"),
     ];
     for (words, expected) in cases {
         let told = refusal(words);

@@ -48,9 +48,15 @@ fn every_byte_and_the_order_are_kept() {
     let all: Vec<u8> = (0..=255).cycle().take(1000).collect();
     let large = vec![b'x'; 900_000];
     let data: [&[u8]; 4] = [b"data", &all, b"", &large];
-    let functions = ["plain", "with-hyphen", "50%", "%2D", "a%2", "-", ""];
+    let functions = ["plain", "with-hyphen", "50%", "%2D", "a%2", "a b", ""];
     let mut jobs: Vec<Row<'_>> = (0..2500)
-        .map(|n| row(functions[n % 7], &format!("u-{n}"), data[n % if n < 40 { 4 } else { 3 }]))
+        .map(|n| {
+            row(
+                functions[n % 7],
+                &format!("u-{n}{}", ["", " %", "%"][n % 3]),
+                data[n % if n < 40 { 4 } else { 3 }],
+            )
+        })
         .collect();
     for (n, job) in jobs.iter_mut().enumerate() {
         job.priority = Priority::FROM_HIGH[n % 3];
@@ -63,7 +69,7 @@ fn every_byte_and_the_order_are_kept() {
     let gone: Vec<Key> = jobs.iter().take(2400).map(key).collect();
     engine.apply(&[], &gone).unwrap();
     assert!(rows(&memcached) == jobs[2400..]);
-    let changed = row(functions[2400 % 7], "u-2400", b"changed");
+    let changed = row(functions[2401 % 7], "u-2401 %", b"changed");
     engine.apply(std::slice::from_ref(&changed), &[]).unwrap();
     assert_eq!(rows(&memcached).last(), Some(&changed));
 }
@@ -86,10 +92,10 @@ fn what_memcached_cannot_keep_is_refused() {
     let mut later = row("f", "1", b"x");
     later.not_before_s = 1;
     let long = "x".repeat(245);
-    for bad in [later, row("a b", "1", b"x"), row("f", "a\nb", b"x"), row(&long, "1", b"x")] {
+    for bad in [later, row(&long, "1", b"x")] {
         engine.holds(&bad).unwrap_err();
     }
-    let error = engine.apply(&[row("f", "1", &vec![0; 2 << 20])], &[]).unwrap_err();
+    let error = engine.apply(&[row("f", "1", &vec![0; 9 << 20])], &[]).unwrap_err();
     assert!(matches!(&error, EngineError::Refused(what) if what.contains("too large")), "{error}");
     engine.apply(&[row("f", "2", b"x")], &[]).unwrap();
     assert_eq!(rows(&memcached), [row("f", "2", b"x")]);

@@ -136,6 +136,28 @@ fn jobs_whose_keys_would_be_the_same_are_kept_apart() {
 }
 
 #[test]
+fn no_choice_of_names_takes_the_key_of_another_job() {
+    let redis = Redis::start(&[]);
+    let mut engine = engine(&redis);
+    // The last one's unique makes gearmand's key what the second one gets instead of its own.
+    let jobs = [row("a-b", "c", b"one"), row("a", "b-c", b"two"), row("a", "b-c=1", b"three")];
+    engine.apply(&jobs[..2], &[]).unwrap();
+    engine.apply(&jobs[2..], &[]).unwrap();
+    assert_eq!(rows(&redis), jobs);
+    for left in [1, 2] {
+        engine.apply(&[], &[key(&jobs[left - 1])]).unwrap();
+        assert_eq!(rows(&redis), jobs[left..]);
+    }
+    // In this order the third one has its own key, and both of the second one are taken.
+    engine.apply(&[], &[key(&jobs[2])]).unwrap();
+    engine.apply(&[jobs[0].clone(), jobs[2].clone()], &[]).unwrap();
+    let error = engine.apply(&jobs[1..2], &[]).unwrap_err();
+    assert!(matches!(error, EngineError::Refused(_)), "{error}");
+    engine.apply(&[], &[key(&jobs[1])]).unwrap();
+    assert_eq!(rows(&redis), [jobs[0].clone(), jobs[2].clone()]);
+}
+
+#[test]
 fn what_is_no_job_is_told_and_left_alone() {
     let redis = Redis::start(&[]);
     let bad = [

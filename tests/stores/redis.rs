@@ -105,9 +105,10 @@ fn what_is_acknowledged_outlives_kills_of_redis() {
 
 #[test]
 fn a_server_says_when_redis_is_not_as_safe_as_it_seems() {
-    for (settings, expected) in
-        [(&["--appendfsync", "everysec"][..], "appendfsync everysec"), (&["--appendonly", "no"], "appendonly off")]
-    {
+    for (settings, expected) in [
+        (&["--appendfsync", "everysec"][..], "appendfsync everysec"),
+        (&["--appendonly", "no"], "appendonly off"),
+    ] {
         let store = Redis(Engine::start(settings));
         let args = store.args();
         let args: Vec<&str> = args.iter().map(String::as_str).chain(["--verbose=WARNING"]).collect();

@@ -43,7 +43,8 @@ impl Memcached {
 fn start(port: u16) -> Process {
     let peers = Peers::require();
     let mut command = peers.command(peers.path("usr/bin/memcached"));
-    command.args(["-l", "127.0.0.1", "-U", "0", "-p", &port.to_string()]);
+    // Items of more than 1 MiB have to be allowed.
+    command.args(["-l", "127.0.0.1", "-U", "0", "-I", "8m", "-p", &port.to_string()]);
     if is_root() {
         command.args(["-u", "root"]);
     }

@@ -3,7 +3,8 @@
 //! The key is `<prefix><function>-<unique>`, the flags are the priority, the
 //! value is the workload. gearmand takes the function to end at the first
 //! hyphen; where a function has one, it stands in the key as `%2D`, and a
-//! percent sign as `%25`, so that no two jobs have the same key.
+//! percent sign as `%25`, so that no two jobs have the same key. What a key
+//! cannot have, spaces and control characters, is written likewise.
 //!
 //! memcached forgets everything when it ends and the oldest items when it is
 //! full: this outlives an end of the server, not one of memcached.
@@ -60,15 +61,11 @@ impl Memcached {
 
     fn key(&self, function: &[u8], unique: &[u8]) -> Vec<u8> {
         let mut key = self.prefix.clone();
-        for &byte in function {
-            match byte {
-                b'-' => key.extend_from_slice(b"%2D"),
-                b'%' => key.extend_from_slice(b"%25"),
-                _ => key.push(byte),
-            }
-        }
+        push_escaped(&mut key, function, |byte| byte == b'-' || byte == b'%' || is_blank(byte));
         key.push(b'-');
-        key.extend_from_slice(unique);
+        // gearmand writes a percent sign as it is, and so do we where we can.
+        let blanks = unique.iter().copied().any(is_blank);
+        push_escaped(&mut key, unique, |byte| blanks && (byte == b'%' || is_blank(byte)));
         key
     }
 
@@ -88,14 +85,19 @@ impl Memcached {
         let hyphen = name.iter().position(|&byte| byte == b'-')?;
         let function = &name[..hyphen];
         // gearmand writes a percent sign as it is.
-        let ours = unescape(function).filter(|function| function.contains(&b'-') || function.contains(&b'%'));
+        let is_ours = |byte: &u8| *byte == b'-' || *byte == b'%' || is_blank(*byte);
+        let ours = unescape(function).filter(|function| function.iter().any(is_ours));
         let function = ours.unwrap_or_else(|| function.to_vec());
-        Some((function, name[hyphen + 1..].to_vec()))
+        let unique = &name[hyphen + 1..];
+        let ours = unescape(unique).filter(|unique| unique.iter().copied().any(is_blank));
+        Some((function, ours.unwrap_or_else(|| unique.to_vec())))
     }
 
     /// What the server said, and whether it was the job's fault.
     fn failed(&self, error: &Error) -> EngineError {
         let text = format!("memcached at {}: {error}", self.server);
+        // What is known to be answered is not doubtful, whatever came of the rest.
+        let error = if let Error::Ambiguous { source, .. } = error { source } else { error };
         match error {
             Error::Rejected(_) | Error::Usage(_) => EngineError::Refused(text),
             Error::Server(what) if what.contains("too large") || what.contains("out of memory") => {
@@ -294,6 +296,21 @@ fn read_item(line: &[u8]) -> Option<Item> {
     };
     let key = unescape(field("key")?.as_bytes())?;
     Some(Item { changed: field("cas")?.parse().ok()?, key, bytes: field("size")?.parse().ok()? })
+}
+
+/// Whether no key has such a byte.
+const fn is_blank(byte: u8) -> bool {
+    byte <= b' ' || byte == 0x7f
+}
+
+fn push_escaped(key: &mut Vec<u8>, part: &[u8], escaped: impl Fn(u8) -> bool) {
+    for &byte in part {
+        if escaped(byte) {
+            key.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        } else {
+            key.push(byte);
+        }
+    }
 }
 
 /// Undoes percent escapes; `None` when some are none.

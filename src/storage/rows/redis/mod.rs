@@ -47,7 +47,7 @@ pub struct Redis {
     /// The sequence of the newest job that is known.
     sequence: u64,
     /// Notes that gearmand has made void, by key: they go with the next batch.
-    void: Vec<(Vec<u8>, String)>,
+    void: Vec<KeyNote>,
 }
 
 impl std::fmt::Debug for Redis {
@@ -174,7 +174,7 @@ impl Redis {
         loop {
             let mut asked = pipe();
             asked.cmd("HSCAN").arg(&self.names.notes).arg(cursor).arg("COUNT").arg(SCANNED_AT_ONCE);
-            let ((next, notes),): ((u64, Vec<(Vec<u8>, String)>),) = self.query(&asked)?;
+            let ((next, notes),): ((u64, Vec<KeyNote>),) = self.query(&asked)?;
             if !notes.is_empty() {
                 let mut asked = pipe();
                 for (key, _) in &notes {
@@ -299,6 +299,8 @@ impl Redis {
     }
 }
 
+/// A key and its note, as text.
+type KeyNote = (Vec<u8>, String);
 /// The fields of a hash.
 type Fields = HashMap<Vec<u8>, Vec<u8>>;
 

@@ -54,20 +54,25 @@ impl Redis {
                 other: self.names.other_key(function, unique),
             })
             .collect();
-        let mut occupants = self.occupants(&candidates)?.into_iter().zip(&candidates);
+        let mut standings = self.standings(&candidates)?.into_iter().zip(&candidates);
+        let mut next = || standings.next().expect("there is one for each ambiguous job");
         let mut places = Places::default();
         let mut taken: HashSet<&[u8]> = HashSet::new();
+        let mut doubtful = Vec::new();
         for (function, unique) in of_new {
             if !is_ambiguous(function, unique) {
                 places.put.push(self.names.key(function, unique));
                 continue;
             }
-            let (occupant, candidate) = occupants.next().expect("there is one for each ambiguous job");
+            let ((occupant, beside), candidate) = next();
             if occupant != Occupant::Another && taken.insert(&candidate.plain) {
                 places.put.push(candidate.plain.clone());
-                // It may have stood there while another one had the plain key.
-                places.out.push(candidate.other.clone());
+                // It has stood there while another one had the plain key.
+                places.out.extend(beside.then(|| candidate.other.clone()));
             } else {
+                if !beside {
+                    doubtful.push(candidate);
+                }
                 places.put.push(candidate.other.clone());
             }
         }
@@ -76,27 +81,46 @@ impl Redis {
                 places.out.push(self.names.key(function, unique));
                 continue;
             }
-            let (occupant, candidate) = occupants.next().expect("there is one for each ambiguous job");
-            if occupant == Occupant::Itself {
-                places.out.push(candidate.plain.clone());
-            }
-            places.out.push(candidate.other.clone());
+            let ((occupant, beside), candidate) = next();
+            places.out.extend((occupant == Occupant::Itself).then(|| candidate.plain.clone()));
+            places.out.extend(beside.then(|| candidate.other.clone()));
         }
+        let vacant = doubtful.iter().all(|candidate| taken.insert(&candidate.other));
+        self.must_be_vacant(vacant, &doubtful)?;
         Ok(places)
     }
 
-    /// What stands under each one's plain key.
-    fn occupants(&mut self, candidates: &[Candidate<'_>]) -> Result<Vec<Occupant>, EngineError> {
-        let plain: Vec<Vec<u8>> = candidates.iter().map(|candidate| candidate.plain.clone()).collect();
-        for some in plain.chunks(ARGUMENTS) {
+    /// Both keys of these are taken, unless nothing is there.
+    fn must_be_vacant(&mut self, vacant: bool, candidates: &[&Candidate<'_>]) -> Result<(), EngineError> {
+        let mut count = 0;
+        for some in candidates.chunks(ARGUMENTS) {
+            let mut counted = pipe();
+            counted.cmd("EXISTS").arg(some.iter().map(|candidate| &candidate.other).collect::<Vec<_>>());
+            let (there,): (u64,) = self.query(&counted)?;
+            count += there;
+        }
+        if vacant && count == 0 {
+            return Ok(());
+        }
+        let what = "other jobs have the keys of a job's function and unique, choose another unique";
+        Err(EngineError::Refused(format!("{}: {what}", self.address)))
+    }
+
+    /// What stands under each one's plain key, and whether it stands under its other one itself.
+    fn standings(&mut self, candidates: &[Candidate<'_>]) -> Result<Vec<(Occupant, bool)>, EngineError> {
+        let plain = candidates.iter().map(|candidate| candidate.plain.clone());
+        let keys: Vec<Vec<u8>> =
+            plain.chain(candidates.iter().map(|candidate| candidate.other.clone())).collect();
+        for some in keys.chunks(ARGUMENTS) {
             let mut watched = pipe();
             watched.cmd("WATCH").arg(some);
             self.query::<()>(&watched)?;
         }
-        let notes = self.notes(&plain)?;
+        let notes = self.notes(&keys)?;
+        let (plain_notes, other_notes) = notes.split_at(candidates.len());
         let mut occupants = vec![Occupant::Nobody; candidates.len()];
         let mut doubtful = Vec::new();
-        for (at, (candidate, note)) in candidates.iter().zip(notes).enumerate() {
+        for (at, (candidate, note)) in candidates.iter().zip(plain_notes).enumerate() {
             if note.is_some_and(|note| self.names.noted(&candidate.plain, &note) == Some(candidate.names())) {
                 occupants[at] = Occupant::Itself;
             } else {
@@ -104,10 +128,18 @@ impl Redis {
                 doubtful.push((at, note.is_some()));
             }
         }
+        let beside: Vec<bool> = candidates
+            .iter()
+            .zip(other_notes)
+            .map(|(candidate, note)| {
+                let noted = note.and_then(|note| self.names.noted(&candidate.other, &note));
+                noted == Some(candidate.names())
+            })
+            .collect();
         for some in doubtful.chunks(ARGUMENTS) {
             self.look(candidates, some, &mut occupants)?;
         }
-        Ok(occupants)
+        Ok(occupants.into_iter().zip(beside).collect())
     }
 
     /// What stands under the plain keys of some candidates that have no note of
