@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::support::long_mode;
 use super::support::process::TempDir;
 use super::support::redis::Redis;
 use super::*;
@@ -45,10 +46,10 @@ fn after_any_number_of_kills_every_job_is_there_once_and_in_order() {
     let mut random = fastrand::Rng::with_seed(seed);
     let redis = Redis::start(&[]);
     // Several batches.
-    let jobs = jobs(30_000);
+    let jobs = jobs(20_000);
     engine(&redis).apply(&jobs, &[]).unwrap();
     let mut killed = 0;
-    for _ in 0..3 {
+    for _ in 0..if long_mode() { 20 } else { 1 } {
         let dir = TempDir::new();
         killed += interrupt(&redis, dir.path(), &mut random, |_| ());
         let dumped = dump(dir.path());
@@ -63,7 +64,7 @@ fn after_any_number_of_kills_every_job_is_there_once_and_in_order() {
         assert_eq!(again.text(), counted(jobs.len(), 0, jobs.len(), 0));
     }
     eprintln!("{killed} killed");
-    assert!(killed > 3);
+    assert!(killed > 1);
 }
 
 #[test]
@@ -72,7 +73,7 @@ fn servers_that_run_in_between_run_every_job_once() {
     eprintln!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let redis = Redis::start(&[]);
-    let jobs = jobs(20_000);
+    let jobs = jobs(12_000);
     engine(&redis).apply(&jobs, &[]).unwrap();
     let dir = TempDir::new();
     let mut ran = Vec::new();
