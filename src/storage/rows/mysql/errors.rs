@@ -41,6 +41,9 @@ pub(super) fn told(error: Error) -> EngineError {
             let what = format!("MySQL: {}: {} {}", error.message, error.code, error.state);
             if passes_by(error.code) { EngineError::Lost(what) } else { EngineError::Refused(what) }
         }
+        Error::IoError(error) => EngineError::Lost(format!("MySQL: {error}")),
+        Error::CodecError(error) => EngineError::Lost(format!("MySQL: {error}")),
+        Error::DriverError(error) => EngineError::Lost(format!("MySQL: {error}")),
         other => EngineError::Lost(format!("MySQL: {other}")),
     }
 }
