@@ -86,6 +86,9 @@ pub struct Queue {
     jobs: Slab<Job>,
     parties: Slab<Parties>,
     packed: Packed,
+    /// What is kept of spilled jobs. Beside whole bodies, most of which go soon,
+    /// it would stay in segments that are nearly empty.
+    heads: Packed,
     by_number: Numbers,
     by_unique: Uniques,
     /// Seeded at random: uniques are chosen by peers.
@@ -138,14 +141,14 @@ impl Queue {
     /// The job under an index that this queue has given out.
     #[must_use]
     pub fn job(&self, at: u32) -> JobView<'_> {
-        JobView { job: &self.jobs[at], parties: &self.parties, packed: &self.packed }
+        JobView { job: &self.jobs[at], parties: &self.parties, packed: &self.packed, heads: &self.heads }
     }
 
     /// The same, if the job that is there now has this number.
     #[must_use]
     pub fn numbered(&self, at: u32, number: u64) -> Option<JobView<'_>> {
         let job = self.jobs.get(at).filter(|job| job.number == number)?;
-        Some(JobView { job, parties: &self.parties, packed: &self.packed })
+        Some(JobView { job, parties: &self.parties, packed: &self.packed, heads: &self.heads })
     }
 
     /// The clients of a job, to add or remove some.
@@ -155,9 +158,9 @@ impl Queue {
 
     /// All jobs, in no promised order, dead letters left out.
     pub fn iter(&self) -> impl Iterator<Item = JobView<'_>> {
-        let (parties, packed) = (&self.parties, &self.packed);
+        let (parties, packed, heads) = (&self.parties, &self.packed, &self.heads);
         let living = self.jobs.iter().filter(|(_, job)| job.state.death().is_none());
-        living.map(move |(_, job)| JobView { job, parties, packed })
+        living.map(move |(_, job)| JobView { job, parties, packed, heads })
     }
 
     /// Under what a submit with this unique (for `-`: this workload) is filed.
@@ -342,8 +345,10 @@ impl Queue {
         if job.parties != NO_PARTIES {
             self.parties.remove(job.parties);
         }
-        if let Stored::Packed(place) | Stored::Spilled(place) = job.stored {
-            self.unpack(place);
+        match job.stored {
+            Stored::Packed(place) => self.unpack(place),
+            Stored::Spilled(place) => self.remove_head(place),
+            Stored::Shared(_) => {}
         }
     }
 
@@ -439,9 +444,12 @@ impl Queue {
         if let Stored::Packed(place) = self.jobs[at].stored {
             self.unpack(place);
         }
-        let move_to = &mut |job, place| move_packed(&mut self.jobs, job, place);
-        let place = head.map_or(Place::NOWHERE, |head| self.packed.push(at, &head, move_to));
-        self.jobs[at].stored = Stored::Spilled(place);
+        self.jobs[at].stored = Stored::Spilled(Place::NOWHERE);
+        if let Some(head) = head {
+            let place =
+                self.heads.push(at, &head, &mut |job, to| self.jobs[job].stored = Stored::Spilled(to));
+            self.jobs[at].stored = Stored::Spilled(place);
+        }
     }
 
     /// The body of a spilled job is back.
@@ -451,7 +459,7 @@ impl Queue {
         };
         self.body_bytes += body.len() - self.job(at).body().len();
         self.spilled -= 1;
-        self.unpack(place);
+        self.remove_head(place);
         self.jobs[at].stored = Stored::Shared(body);
     }
 
@@ -482,7 +490,7 @@ impl Queue {
     fn pack(&mut self, at: u32) {
         let stored = std::mem::replace(&mut self.jobs[at].stored, Stored::Packed(Place::NOWHERE));
         let Stored::Shared(body) = stored else { unreachable!("a body is packed once") };
-        let place = self.packed.push(at, &body, &mut |job, place| move_packed(&mut self.jobs, job, place));
+        let place = self.packed.push(at, &body, &mut |job, to| self.jobs[job].stored = Stored::Packed(to));
         self.jobs[at].stored = Stored::Packed(place);
     }
 
@@ -494,8 +502,12 @@ impl Queue {
     }
 
     fn unpack(&mut self, place: Place) {
+        self.packed.remove(place, &mut |job, to| self.jobs[job].stored = Stored::Packed(to));
+    }
+
+    fn remove_head(&mut self, place: Place) {
         if place != Place::NOWHERE {
-            self.packed.remove(place, &mut |job, place| move_packed(&mut self.jobs, job, place));
+            self.heads.remove(place, &mut |job, to| self.jobs[job].stored = Stored::Spilled(to));
         }
     }
 
@@ -530,14 +542,6 @@ impl Queue {
         if let Some(hash) = self.jobs[at].filing.take() {
             self.by_unique.remove(hash.get(), at);
         }
-    }
-}
-
-/// What is packed of a job lies elsewhere now.
-fn move_packed(jobs: &mut Slab<Job>, at: u32, to: Place) {
-    match &mut jobs[at].stored {
-        Stored::Packed(place) | Stored::Spilled(place) => *place = to,
-        Stored::Shared(_) => unreachable!("nothing is packed of a job whose body is shared"),
     }
 }
 

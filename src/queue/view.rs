@@ -13,6 +13,7 @@ pub struct JobView<'a> {
     pub(super) job: &'a Job,
     pub(super) parties: &'a Slab<Parties>,
     pub(super) packed: &'a Packed,
+    pub(super) heads: &'a Packed,
 }
 
 impl Deref for JobView<'_> {
@@ -31,7 +32,8 @@ impl<'a> JobView<'a> {
         match &self.job.stored {
             Stored::Shared(body) => body,
             Stored::Spilled(Place::NOWHERE) => b"\0",
-            Stored::Packed(place) | Stored::Spilled(place) => self.packed.get(*place),
+            Stored::Packed(place) => self.packed.get(*place),
+            Stored::Spilled(place) => self.heads.get(*place),
         }
     }
 

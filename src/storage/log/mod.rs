@@ -18,6 +18,7 @@ mod reader;
 mod record;
 mod scan;
 mod segment;
+mod window;
 
 use std::collections::VecDeque;
 use std::io;

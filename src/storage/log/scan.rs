@@ -9,12 +9,16 @@
 use std::collections::VecDeque;
 use std::io;
 
-use super::batch::{ALIGN, Head};
+use super::batch::{ALIGN, HEAD_BYTES, Head};
 use super::places::{Place, Places};
 use super::record::{AddedJob, Record};
-use super::segment::{HEADER_BYTES, Header, Segment, name, numbered, read_all, segment_of_mut};
-use crate::storage::disk::Disk;
+use super::segment::{HEADER_BYTES, Header, Segment, name, numbered, segment_of_mut};
+use super::window::Window;
+use crate::storage::disk::{Disk, DiskFile};
 use crate::storage::error::StoreError;
+
+/// Read at once.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// What a log's files hold.
 pub(super) struct Scan<F> {
@@ -78,21 +82,52 @@ pub(super) fn damaged<D: Disk>(disk: &D, segment: u32, offset: u64, what: &'stat
     StoreError::Damaged { file: disk.path().join(name(segment)), offset, what }
 }
 
+/// A file that is walked from its start to its end.
+struct Pieces<'a, F> {
+    file: &'a F,
+    length: u64,
+    window: Window,
+}
+
+impl<F: DiskFile> Pieces<'_, F> {
+    /// So many bytes of it, fewer at its end.
+    fn get(&mut self, from: u64, count: usize) -> io::Result<&[u8]> {
+        self.window.read(self.file, self.length, from, count, PIECE_BYTES)
+    }
+
+    /// Bytes from `from` to the last one that is not zero.
+    fn written_behind(&mut self, from: u64) -> io::Result<u64> {
+        let mut written = 0;
+        for at in (from..self.length).step_by(PIECE_BYTES) {
+            let last = self.get(at, PIECE_BYTES)?.iter().rposition(|&byte| byte != 0);
+            written = last.map_or(written, |last| at - from + last as u64 + 1);
+        }
+        Ok(written)
+    }
+}
+
 impl<D: Disk> Scanner<'_, D> {
     /// Reads one file; how many bytes it has.
     fn segment(&mut self, number: u32, newest: bool) -> Result<u64, StoreError> {
-        let name = name(number);
-        let (file, bytes) =
-            read_all(self.disk, &name).map_err(|error| failed(self.disk, "read", &name, error))?;
-        let Some(header) = Header::read(&bytes).filter(|header| header.number == number) else {
+        let told = |error| failed(self.disk, "read", &name(number), error);
+        let file = self.disk.open(&name(number)).map_err(told)?;
+        let length = file.length().map_err(told)?;
+        let read = self.opened(number, newest, file, length);
+        read.map_err(|error| failed(self.disk, "read", &name(number), error))?;
+        Ok(length)
+    }
+
+    fn opened(&mut self, number: u32, newest: bool, file: D::File, length: u64) -> io::Result<()> {
+        let mut pieces = Pieces { file: &file, length, window: Window::default() };
+        let header = Header::read(pieces.get(0, HEADER_BYTES as usize)?);
+        let Some(header) = header.filter(|header| header.number == number) else {
             // No batch is written before the header is safe.
-            let behind = bytes.get(HEADER_BYTES as usize..).unwrap_or_default();
-            if newest && behind.iter().all(|&byte| byte == 0) {
-                self.scan.useless.push(name);
+            if newest && pieces.written_behind(HEADER_BYTES)? == 0 {
+                self.scan.useless.push(name(number));
             } else {
                 self.damaged(number, 0, "its header cannot be read");
             }
-            return Ok(bytes.len() as u64);
+            return Ok(());
         };
         if let Some(before) = self.scan.segments.back() {
             let before = (before.header.number, before.end);
@@ -103,55 +138,59 @@ impl<D: Disk> Scanner<'_, D> {
             }
         }
         self.scan.next_batch = header.first_batch;
-        let end = self.batches(&header, &bytes);
-        let found = Segment::found(header, file, bytes.len() as u64, end as u64);
-        self.scan.segments.push_back(found);
+        let end = self.batches(&header, &mut pieces)?;
         if newest {
-            let behind = &bytes[end..];
-            self.scan.dropped_bytes =
-                behind.iter().rposition(|&byte| byte != 0).map_or(0, |last| last as u64 + 1);
+            self.scan.dropped_bytes = pieces.written_behind(end)?;
         }
-        Ok(bytes.len() as u64)
+        self.scan.segments.push_back(Segment::found(header, file, length, end));
+        Ok(())
     }
 
     /// Walks the batches of a segment; where they end.
-    fn batches(&mut self, header: &Header, bytes: &[u8]) -> usize {
-        let mut at = HEADER_BYTES as usize;
+    fn batches(&mut self, header: &Header, pieces: &mut Pieces<'_, D::File>) -> io::Result<u64> {
+        let mut at = HEADER_BYTES;
         loop {
-            let rest = bytes.get(at..).unwrap_or_default();
-            let head = Head::read(rest, header.nonce).filter(|head| head.number == self.scan.next_batch);
-            if let Some(head) = head
-                && let Some(records) = head.records(rest, header.nonce)
-                && self.records(header.number, at + super::batch::HEAD_BYTES, records)
+            let head = Head::read(pieces.get(at, HEAD_BYTES)?, header.nonce);
+            if let Some(head) = head.filter(|head| head.number == self.scan.next_batch)
+                && let Some(records) = head.records(pieces.get(at, head.batch_bytes())?, header.nonce)
+                && self.records(header.number, at + HEAD_BYTES as u64, records)
             {
                 self.scan.batches += 1;
                 self.scan.next_batch += 1;
-                at += head.batch_bytes();
+                at += head.batch_bytes() as u64;
                 continue;
             }
             // What was safe is not whole? Then what comes behind it is still good.
-            let Some((later, head)) = self.later(header, bytes, at) else { return at };
-            self.damaged(header.number, at as u64, "a batch that was safe is not whole");
+            let Some((later, head)) = self.later(header, pieces, at)? else { return Ok(at) };
+            self.damaged(header.number, at, "a batch that was safe is not whole");
             self.scan.next_batch = head.number;
             at = later;
         }
     }
 
     /// The next batch behind `from` that was written when the one at `from` was safe.
-    fn later(&self, header: &Header, bytes: &[u8], from: usize) -> Option<(usize, Head)> {
+    fn later(
+        &self,
+        header: &Header,
+        pieces: &mut Pieces<'_, D::File>,
+        from: u64,
+    ) -> io::Result<Option<(u64, Head)>> {
         let missing = self.scan.next_batch;
-        (from + ALIGN..bytes.len()).step_by(ALIGN).find_map(|at| {
-            let head = Head::read(&bytes[at..], header.nonce)?;
-            (head.number > missing && head.synced >= missing).then_some((at, head))
-        })
+        for at in (from + ALIGN as u64..pieces.length).step_by(ALIGN) {
+            let head = Head::read(pieces.get(at, HEAD_BYTES)?, header.nonce);
+            if let Some(head) = head.filter(|head| head.number > missing && head.synced >= missing) {
+                return Ok(Some((at, head)));
+            }
+        }
+        Ok(None)
     }
 
     /// Takes in the records of a batch; whether all can be read.
-    fn records(&mut self, segment: u32, start: usize, records: &[u8]) -> bool {
+    fn records(&mut self, segment: u32, start: u64, records: &[u8]) -> bool {
         let mut at = 0;
         while at < records.len() {
             let Some((record, bytes)) = Record::read(&records[at..]) else { return false };
-            self.record(segment, (start + at) as u64, bytes, &record);
+            self.record(segment, start + at as u64, bytes, &record);
             at += bytes;
         }
         true

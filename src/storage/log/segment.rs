@@ -20,7 +20,7 @@ use std::io;
 
 use super::places::Place;
 use super::record::{u32_at, u64_at};
-use crate::storage::disk::{Disk, DiskFile};
+use crate::storage::disk::DiskFile;
 
 const MAGIC: [u8; 8] = *b"GSWAL001";
 const COPY: usize = 40;
@@ -160,15 +160,6 @@ pub(super) fn segment_of<F>(segments: &VecDeque<Segment<F>>, number: u32) -> &Se
 pub(super) fn segment_of_mut<F>(segments: &mut VecDeque<Segment<F>>, number: u32) -> &mut Segment<F> {
     let at = index_of(segments, number);
     &mut segments[at]
-}
-
-/// All bytes of a file.
-pub(super) fn read_all<D: Disk>(disk: &D, name: &str) -> io::Result<(D::File, Vec<u8>)> {
-    let file = disk.open(name)?;
-    let length = usize::try_from(file.length()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
-    let mut bytes = vec![0; length];
-    file.read(0, &mut bytes)?;
-    Ok((file, bytes))
 }
 
 #[cfg(test)]
