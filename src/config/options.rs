@@ -234,6 +234,12 @@ fn queues() -> Vec<Arg> {
              fit. A loss of power loses what is not on disk, the end of the server alone loses nothing \
              [default: always]",
         ),
+        long(
+            "wal-failure",
+            "WHAT",
+            "When the wal cannot be written any more. stop: the server ends, with exit code 1. refuse: it refuses \
+             background jobs, serves everything else, and tells the log [default: stop]",
+        ),
     ]
 }
 

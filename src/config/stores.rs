@@ -6,9 +6,9 @@
 use std::path::PathBuf;
 
 use super::read::Given;
-use super::values::durability;
+use super::values::{durability, on_failure};
 use super::words::Refused;
-use crate::server::{Durability, EngineOptions, StoreOptions};
+use crate::server::{Durability, EngineOptions, OnFailure, StoreOptions};
 
 /// A queue type that `--queue-type` knows; the case of letters does not matter.
 struct QueueType {
@@ -52,7 +52,7 @@ fn chosen(given: &Given) -> Result<Option<&'static QueueType>, Refused> {
 /// The queue type that an option belongs to.
 pub(super) fn queue_of(option: &str) -> Option<&'static str> {
     let start = match option {
-        "durability" => WAL,
+        "durability" | "wal-failure" => WAL,
         "store-queue-on-shutdown" => "libsqlite3",
         _ => option.split_once('-')?.0,
     };
@@ -80,6 +80,7 @@ pub(super) fn unbuilt(given: &Given) -> Result<Option<String>, Refused> {
 pub(super) fn store(given: &Given) -> Result<Option<StoreOptions>, Refused> {
     // Bad values are refused whether or not they are used, as in gearmand.
     let log_durability = given.get("durability", |value| durability("durability", value))?;
+    let on_failure = given.get("wal-failure", |value| on_failure("wal-failure", value))?;
     let mysql_port = port(given, "mysql-port", 3306)?;
     let redis_port = port(given, "redis-port", 6379)?;
     let Some(QueueType { name, built: true, .. }) = chosen(given)? else { return Ok(None) };
@@ -90,7 +91,8 @@ pub(super) fn store(given: &Given) -> Result<Option<StoreOptions>, Refused> {
         WAL => {
             let directory = path(given, "wal-dir", "DIR, the directory to keep jobs in")?;
             let durability = log_durability.unwrap_or(Durability::Always);
-            return Ok(Some(StoreOptions::Log { directory, durability }));
+            let on_failure = on_failure.unwrap_or(OnFailure::Stop);
+            return Ok(Some(StoreOptions::Log { directory, durability, on_failure }));
         }
         "libsqlite3" => EngineOptions::Sqlite {
             file: path(given, "libsqlite3-db", "FILE, the database to keep jobs in")?,

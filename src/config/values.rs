@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::words::Refused;
 use crate::protocol::retry::{self, RetryPolicy};
-use crate::server::Durability;
+use crate::server::{Durability, OnFailure};
 
 /// A whole number within `range`.
 ///
@@ -74,6 +74,15 @@ pub(super) fn policy(option: &str, value: &OsStr) -> Result<(Box<[u8]>, Option<R
     match retry::parse(&policy) {
         Ok(policy) => Ok((name.into(), policy)),
         Err(bad) => Err(invalid(option, value, Some(&bad.to_string()))),
+    }
+}
+
+/// What becomes of the server when its log fails.
+pub(super) fn on_failure(option: &str, value: &OsStr) -> Result<OnFailure, Refused> {
+    match value.to_str() {
+        Some("stop") => Ok(OnFailure::Stop),
+        Some("refuse") => Ok(OnFailure::Refuse),
+        _ => Err(invalid(option, value, Some("it is stop or refuse"))),
     }
 }
 

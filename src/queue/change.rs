@@ -112,6 +112,8 @@ pub enum NotKept {
     Full,
     /// Whoever keeps the jobs cannot be reached.
     Away,
+    /// The disk has failed; it is not tried again.
+    Failed,
     /// Whoever keeps the jobs said no to this one; the log says why.
     Refused,
     /// There is no place for such a job; why, in words for whoever submitted it.

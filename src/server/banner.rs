@@ -65,7 +65,7 @@ fn queue(config: &Config, server: &Server) -> String {
     };
     let found = format!("{} background jobs found{dropped}", kept.jobs);
     let (directory, durability) = match store {
-        StoreOptions::Log { directory, durability } => (directory.display(), durability),
+        StoreOptions::Log { directory, durability, .. } => (directory.display(), durability),
         StoreOptions::Rows(engine) => return format!("{}, {found}; {}", engine.queue_type(), rows(engine)),
     };
     let window = match durability {

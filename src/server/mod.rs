@@ -59,7 +59,7 @@ use log::Level;
 use store::OpenStore;
 
 pub use control::Control;
-pub use options::{Durability, EngineOptions, Keepalive, Listen, Options, PORT, StoreOptions};
+pub use options::{Durability, EngineOptions, Keepalive, Listen, OnFailure, Options, PORT, StoreOptions};
 pub use store::Kept;
 
 /// Descriptors left over for everything that is not a connection, and for each shard.

@@ -78,6 +78,15 @@ pub struct Keepalive {
     pub count: Option<u32>,
 }
 
+/// What a server does when its log cannot be written or synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It ends.
+    Stop,
+    /// It refuses background jobs and serves everything else.
+    Refuse,
+}
+
 /// Where background jobs are kept, and how safely.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreOptions {
@@ -87,6 +96,8 @@ pub enum StoreOptions {
         directory: PathBuf,
         /// When a job is safe.
         durability: Durability,
+        /// What becomes of the server when the disk fails.
+        on_failure: OnFailure,
     },
     /// A row for each job, as gearmand keeps them. A job is safe when the engine says so.
     Rows(EngineOptions),

@@ -6,11 +6,12 @@
 
 use std::io;
 use std::process;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::thread;
 
 use parking_lot::Mutex;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator;
 
 use super::Control;
@@ -31,6 +32,8 @@ struct Reach {
 impl Signals {
     /// Begins to wait for signals.
     pub(super) fn catch() -> io::Result<Self> {
+        // A file that may not grow is an error of the write and no reason to end.
+        signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         let mut caught = iterator::Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP])?;
         let signals = Self::default();
         let acting = signals.clone();

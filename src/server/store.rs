@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 
 use super::control::Control;
 use super::log::{Level, Log};
-use super::options::{Durability, EngineOptions, StoreOptions};
+use super::options::{Durability, EngineOptions, OnFailure, StoreOptions};
 use super::{ServerError, engines, or_abort, policies, system};
 use crate::queue::change::StoredJob;
 use crate::reactor::event_loop::Parts;
@@ -18,6 +18,7 @@ use crate::shard::placement::{owner_of, owner_of_job};
 use crate::storage::disk::Lock;
 use crate::storage::imported;
 use crate::storage::logs::{self, Logs};
+use crate::storage::refusing::Refusing;
 use crate::storage::rows::at_end::AtEnd;
 use crate::storage::rows::replay::{Replay, replay as replay_rows};
 use crate::storage::rows::store::RowStore;
@@ -44,7 +45,13 @@ pub(super) struct OpenStore {
 }
 
 enum Opened {
-    Log { logs: Logs, durability: Durability, directory: PathBuf, policies: policies::Kept },
+    Log {
+        logs: Logs,
+        durability: Durability,
+        on_failure: OnFailure,
+        directory: PathBuf,
+        policies: policies::Kept,
+    },
     Rows(Rows),
 }
 
@@ -69,13 +76,13 @@ impl OpenStore {
     pub(super) fn open(options: &StoreOptions, shards: u16, log: &Log) -> Result<Self, ServerError> {
         let owner = |function: &[u8]| owner_of(function, shards).0;
         Ok(match options {
-            StoreOptions::Log { directory, durability } => {
+            StoreOptions::Log { directory, durability, on_failure } => {
                 let logs = logs::open(directory, shards, owner).map_err(ServerError::Store)?;
                 imported::settle(directory, |number| logs.keeps(number)).map_err(ServerError::Store)?;
                 let kept = Kept { jobs: logs.jobs(), dropped_bytes: logs.dropped_bytes };
                 let policies = policies::read(directory).map_err(ServerError::Store)?;
-                let (durability, directory) = (*durability, directory.clone());
-                Self { opened: Opened::Log { logs, durability, directory, policies }, kept }
+                let (durability, on_failure, directory) = (*durability, *on_failure, directory.clone());
+                Self { opened: Opened::Log { logs, durability, on_failure, directory, policies }, kept }
             }
             StoreOptions::Rows(engine) => {
                 let unusable = |error: EngineError| {
@@ -124,12 +131,17 @@ impl OpenStore {
         let mut started = Started { threads: 0, lock: None };
         let mut kept_policies = None;
         let (stores, number_max, durability) = match self.opened {
-            Opened::Log { logs: Logs { logs, number_max, lock, .. }, durability, directory, policies } => {
+            Opened::Log { logs, durability, on_failure, directory, policies } => {
+                let Logs { logs, number_max, lock, .. } = logs;
                 started.lock = Some(lock);
                 kept_policies = Some(keep_policies(directory, policies, log, closed)?);
                 started.threads += 1;
-                let stores = logs.into_iter().map(|log| Box::new(log) as Box<dyn Store>).collect();
-                (stores, number_max, durability)
+                let always = durability == Durability::Always;
+                let stores = logs.into_iter().map(|kept| match on_failure {
+                    OnFailure::Stop => Box::new(kept) as Box<dyn Store>,
+                    OnFailure::Refuse => Box::new(Refusing::new(kept, always, failure_teller(log))),
+                });
+                (stores.collect(), number_max, durability)
             }
             Opened::Rows(Rows { stores, number_max, .. }) => (stores, number_max, Durability::Always),
         };
@@ -214,6 +226,12 @@ impl Rows {
         });
         Ok(Self { stores: stores.collect(), jobs, number_max })
     }
+}
+
+/// Puts the failure of a log on disk into the server's.
+fn failure_teller(log: &Log) -> impl Fn(&StoreError) + Send + use<> {
+    let log = Arc::clone(log);
+    move |error| log(Level::Error, format_args!("Background jobs are refused from now on: {error}"))
 }
 
 /// Puts what happens to an engine into the log.

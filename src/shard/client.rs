@@ -342,6 +342,7 @@ fn explain(refusal: Refusal) -> (&'static str, &'static str) {
 const fn not_kept(why: NotKept) -> &'static str {
     match why {
         NotKept::Full => "Disk of the durable queue is full, submit again later",
+        NotKept::Failed => "Disk of the durable queue has failed, the server needs a person",
         NotKept::Away => "Database of the durable queue cannot be reached, submit again later",
         NotKept::Refused => "Database of the durable queue refuses the job, the server's log says why",
         NotKept::Unfit(why) => why,

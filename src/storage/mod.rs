@@ -13,6 +13,7 @@ pub mod error;
 pub mod imported;
 pub mod log;
 pub mod logs;
+pub mod refusing;
 pub mod rows;
 pub mod writer;
 

@@ -7,6 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod disk_faults;
 mod more_than_memory;
 mod restarts;
 mod retries;

@@ -66,8 +66,26 @@ impl Server {
             .unwrap_or_else(|output| panic!("{kind:?} {args:?} does not start on port {port}:\n{output}"))
     }
 
+    /// Starts the server of this package by a program that becomes it; what
+    /// the server says if it ends.
+    pub fn gearshard_under(mut program: Command, args: &[&str]) -> Result<Self, String> {
+        let port = free_port();
+        let server = Self::command(Kind::Gearshard, args, port);
+        program.arg(server.get_program()).args(server.get_args());
+        Self::wait_for(program, Kind::Gearshard, args, port, TempDir::new())
+    }
+
     fn try_start(kind: Kind, args: &[&str], port: u16, dir: TempDir) -> Result<Self, String> {
-        let command = Self::command(kind, args, port);
+        Self::wait_for(Self::command(kind, args, port), kind, args, port, dir)
+    }
+
+    fn wait_for(
+        command: Command,
+        kind: Kind,
+        args: &[&str],
+        port: u16,
+        dir: TempDir,
+    ) -> Result<Self, String> {
         let mut server = Self { process: Process::start_in(dir, command, b""), kind, port };
         let start = Instant::now();
         loop {

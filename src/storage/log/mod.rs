@@ -37,6 +37,8 @@ use segment::{HEADER_BYTES, Header, Segment, name, segment_of_mut};
 
 /// Usual length of a segment.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
+/// On a small disk a segment is the first of these parts of its usual length that there is space for.
+const SEGMENT_PARTS: [u64; 3] = [1, 8, 64];
 /// Of a full disk's last segment, so much is left for the ends of jobs: they
 /// are what gives space back.
 const RESERVED_PART: u64 = 8;
@@ -241,7 +243,7 @@ impl<D: Disk> Log<D> {
     fn begin_segment(&mut self, batch_bytes: u64, adds: bool) -> Result<(), StoreError> {
         let needed = HEADER_BYTES + batch_bytes;
         if self.ahead.as_ref().is_none_or(|&(_, bytes)| bytes < needed) {
-            self.make_ahead(needed.max(self.options.segment_bytes))?;
+            self.make_usual_ahead(needed)?;
             if self.disk_full && !adds {
                 self.make_ahead(needed + EMERGENCY_BYTES)?;
                 self.disk_full = true;
@@ -297,6 +299,20 @@ impl<D: Disk> Log<D> {
             }
             Err(error) => Err(self.poison("make", number, error)),
         }
+    }
+
+    /// The same, so long as is usual; where there is not enough space for that, shorter.
+    fn make_usual_ahead(&mut self, needed: u64) -> Result<(), StoreError> {
+        for part in SEGMENT_PARTS {
+            let bytes = self.options.segment_bytes / part;
+            if part == 1 || bytes >= needed.max(EMERGENCY_BYTES) {
+                self.make_ahead(bytes.max(needed))?;
+            }
+            if !self.disk_full {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The error of a call after which nothing is known to be safe any more.
@@ -465,7 +481,7 @@ impl<D: Disk> Store for Log<D> {
         let newest = self.segments.back().filter(|_| self.begun);
         let half_full = newest.is_none_or(|newest| newest.end * 2 > newest.bytes);
         if self.ahead.is_none() && (half_full || self.disk_full) {
-            self.make_ahead(self.options.segment_bytes)?;
+            self.make_usual_ahead(0)?;
         }
         if !self.is_sparse() || self.disk_full {
             return Ok(false);
