@@ -339,7 +339,6 @@ impl Queue {
     pub fn remove(&mut self, at: u32) {
         self.leave(at);
         self.body_bytes -= self.job(at).body().len();
-        self.spilled -= usize::from(self.job(at).is_spilled());
         let job = self.jobs.remove(at).expect("the index names a job");
         self.by_number.remove(job.number);
         if job.parties != NO_PARTIES {
@@ -347,7 +346,10 @@ impl Queue {
         }
         match job.stored {
             Stored::Packed(place) => self.unpack(place),
-            Stored::Spilled(place) => self.remove_head(place),
+            Stored::Spilled(place) => {
+                self.spilled -= 1;
+                self.remove_head(place);
+            }
             Stored::Shared(_) => {}
         }
     }

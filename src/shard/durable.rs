@@ -97,7 +97,7 @@ impl Owner {
     /// Takes a job out, here and in the store.
     pub(super) fn remove<O: Outbox>(&mut self, at: u32, cx: &mut Context<'_, O>) {
         self.unkeep(at, cx);
-        self.spill.forget(self.queue.job(at).number);
+        self.forget_ahead(at);
         self.queue.remove(at);
     }
 

@@ -135,7 +135,9 @@ impl Owner {
         cx: &mut Context<'_, O>,
     ) {
         let taken = self.take(worker, functions, floor, others, cx);
-        if let Some(at) = taken {
+        if let Some(at) = taken
+            && self.is_spilling()
+        {
             self.note_taken(at, cx);
             if self.queue.job(at).is_spilled() {
                 return self.wait_for_workload(at, worker, functions, others, cx);

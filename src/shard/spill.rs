@@ -63,11 +63,9 @@ pub(super) struct Spill {
 }
 
 impl Spill {
-    /// A job has left the queue or gone to a worker.
-    pub(super) fn forget(&mut self, number: u64) {
-        if !self.ahead.is_empty()
-            && let Some(bytes) = self.ahead.remove(&number)
-        {
+    /// A job that may have been read ahead has left the queue or gone to a worker.
+    fn forget(&mut self, number: u64) {
+        if let Some(bytes) = self.ahead.remove(&number) {
             self.ahead_bytes -= bytes;
         }
     }
@@ -79,6 +77,18 @@ impl Spill {
 }
 
 impl Owner {
+    /// Whether a workload is in the store only, or was and waits for its turn here.
+    pub(super) fn is_spilling(&self) -> bool {
+        self.queue.spilled() > 0 || !self.spill.ahead.is_empty()
+    }
+
+    /// A job leaves the queue.
+    pub(super) fn forget_ahead(&mut self, at: u32) {
+        if self.is_spilling() {
+            self.spill.forget(self.queue.job(at).number);
+        }
+    }
+
     /// From now on jobs may take so many bytes before workloads are left to the store.
     pub(super) fn bound_bytes(&mut self, bytes: usize) {
         self.spill.bound = Some(bytes);
