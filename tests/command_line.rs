@@ -243,6 +243,11 @@ const OURS: &[(&[&str], &str)] = &[
         "the argument ('interval:0') for option '--durability' is invalid: it is always, interval:MS such as \
          interval:50, or none",
     ),
+    (&["--wal-failure=refuse"], ""),
+    (
+        &["--wal-failure=maybe"],
+        "the argument ('maybe') for option '--wal-failure' is invalid: it is stop or refuse",
+    ),
     (&["--max-memory=0"], ""),
     (&["--max-memory=50%"], ""),
     (&["--max-memory=2G"], ""),
@@ -534,7 +539,7 @@ fn what_is_not_built_in_says_so_and_creates_nothing() {
         ("postgres", cfg!(feature = "postgres")),
         ("MySQL", cfg!(feature = "mysql")),
         ("redis", cfg!(feature = "redis")),
-        ("libmemcached", false),
+        ("libmemcached", cfg!(feature = "memcached")),
         ("libtokyocabinet", false),
         ("libdrizzle", false),
     ];

@@ -298,6 +298,10 @@ const AFTER_HELP: &str = "\
 SIZE is a number of bytes or one with K, M or G: 64K, 10M, 1G.
 TIME is a number of seconds or one with ms, s, m or h: 500ms, 30s, 2m.
 
+Commands, each with a --help of its own:
+  gearshard wal ...     Looks at a log of --queue-type=wal, or repairs it.
+  gearshard import ...  Brings the jobs of one of gearmand's stores into a log.
+
 Signals:
   TERM, INT  Stop at once. Queued and running jobs are gone: clients of
              foreground jobs see their connection end and submit elsewhere.

@@ -16,11 +16,11 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use gearshard::client::{Client, Job, Worker};
-use gearshard::queue::job::Priority;
 use gearshard::storage::rows::redis::Redis as Engine;
 use gearshard::storage::rows::{Engine as _, Row};
 use support::process::Finished;
 use support::redis::Redis;
+use support::rows::row;
 use support::{Process, Server, wait_until};
 
 /// What a job is, for whoever runs it.
@@ -81,14 +81,4 @@ fn dump(dir: &Path) -> Vec<String> {
 
 fn engine(redis: &Redis) -> Engine {
     Engine::open("127.0.0.1", redis.port(), "", "_gear_").unwrap()
-}
-
-fn row(function: &str, unique: &str, data: &[u8]) -> Row<'static> {
-    Row {
-        key: unique.as_bytes().to_vec().into(),
-        function: function.as_bytes().to_vec().into(),
-        priority: Priority::Normal,
-        data: data.to_vec().into(),
-        not_before_s: 0,
-    }
 }

@@ -12,24 +12,11 @@ use gearshard::storage::rows::memcached::Memcached as Engine;
 use gearshard::storage::rows::{Engine as _, EngineError, Key, Row};
 use support::memcached::Memcached;
 use support::process::{Process, TempDir};
+use support::rows::{key, row};
 use support::{Connection, Server, wait_until};
 
 fn engine(memcached: &Memcached) -> Engine {
     Engine::open(&memcached.address(), "gear_").unwrap()
-}
-
-fn row(function: &str, unique: &str, data: &[u8]) -> Row<'static> {
-    Row {
-        key: unique.as_bytes().to_vec().into(),
-        function: function.as_bytes().to_vec().into(),
-        priority: Priority::Normal,
-        data: data.to_vec().into(),
-        not_before_s: 0,
-    }
-}
-
-fn key(row: &Row<'_>) -> Key {
-    Key { key: row.key.as_ref().into(), function: row.function.as_ref().into() }
 }
 
 fn rows(memcached: &Memcached) -> Vec<Row<'static>> {

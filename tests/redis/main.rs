@@ -14,24 +14,11 @@ use gearshard::queue::job::Priority;
 use gearshard::storage::rows::redis::Redis as Engine;
 use gearshard::storage::rows::{Engine as _, EngineError, Key, Row};
 use support::redis::Redis;
+use support::rows::{key, row};
 use support::{DEADLINE, wait_until};
 
 fn engine(redis: &Redis) -> Engine {
     Engine::open("127.0.0.1", redis.port(), "", "_gear_").unwrap()
-}
-
-fn row(function: &str, unique: &str, data: &[u8]) -> Row<'static> {
-    Row {
-        key: unique.as_bytes().to_vec().into(),
-        function: function.as_bytes().to_vec().into(),
-        priority: Priority::Normal,
-        data: data.to_vec().into(),
-        not_before_s: 0,
-    }
-}
-
-fn key(row: &Row<'_>) -> Key {
-    Key { key: row.key.as_ref().into(), function: row.function.as_ref().into() }
 }
 
 /// Every row, and what is told of the bad ones.

@@ -20,6 +20,8 @@ pub mod pieces;
 pub mod process;
 pub mod proxy;
 pub mod redis;
+#[cfg(feature = "server")]
+pub mod rows;
 pub mod server;
 
 #[allow(unused_imports, reason = "each test file uses the part that it needs")]
